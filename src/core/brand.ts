@@ -1,0 +1,64 @@
+import { invalid } from "./fault.ts";
+
+declare const brand: unique symbol;
+/** A value that only its parse function makes, so that it cannot be mixed with others of the same form. */
+export type Brand<T, Name extends string> = T & { readonly [brand]: Name };
+
+export type NodeUuid = Brand<string, "NodeUuid">;
+export type PortUuid = Brand<string, "PortUuid">;
+export type MacAddress = Brand<string, "MacAddress">;
+export type Ipv4Address = Brand<string, "Ipv4Address">;
+
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+
+export function isUuid(text: string): boolean {
+  return UUID.test(text.toLowerCase());
+}
+
+/** A UUID in canonical lower-case form. @throws Fault invalid */
+export function parseNodeUuid(text: string, field = "uuid"): NodeUuid {
+  return parseUuid(text, field) as NodeUuid;
+}
+
+export function parsePortUuid(text: string, field = "uuid"): PortUuid {
+  return parseUuid(text, field) as PortUuid;
+}
+
+function parseUuid(text: string, field: string): string {
+  const lower = text.toLowerCase();
+  if (!UUID.test(lower)) throw invalid(field, `"${text}" is not a UUID`);
+  return lower;
+}
+
+/** An EUI-48 address, lower-case with colons; hyphens and upper case are accepted. @throws Fault invalid */
+export function parseMacAddress(text: string, field = "address"): MacAddress {
+  const lower = text.toLowerCase().replaceAll("-", ":");
+  if (!/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/.test(lower)) throw invalid(field, `"${text}" is not a MAC address`);
+  return lower as MacAddress;
+}
+
+export function macAddressFromBytes(bytes: Uint8Array): MacAddress {
+  if (bytes.length !== 6) throw invalid("address", `a MAC address has 6 bytes, not ${bytes.length}`);
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join(":") as MacAddress;
+}
+
+export function macAddressToBytes(address: MacAddress): Uint8Array {
+  return Uint8Array.from(address.split(":"), (part) => Number.parseInt(part, 16));
+}
+
+/** Dotted decimal without leading zeroes. @throws Fault invalid */
+export function parseIpv4Address(text: string, field = "address"): Ipv4Address {
+  const parts = text.split(".");
+  const good = parts.length === 4 && parts.every((part) => /^(0|[1-9][0-9]{0,2})$/.test(part) && Number(part) <= 255);
+  if (!good) throw invalid(field, `"${text}" is not an IPv4 address`);
+  return text as Ipv4Address;
+}
+
+export function ipv4FromNumber(value: number): Ipv4Address {
+  return [value >>> 24, (value >>> 16) & 255, (value >>> 8) & 255, value & 255].join(".") as Ipv4Address;
+}
+
+/** The address as an unsigned 32-bit number. */
+export function ipv4ToNumber(address: Ipv4Address): number {
+  return address.split(".").reduce((sum, part) => sum * 256 + Number(part), 0);
+}

@@ -1,0 +1,111 @@
+import { MalformedFault } from "./fault.ts";
+
+/**
+ * Reads a structure from bytes in order. Every read throws MalformedFault on any shortage; nothing is allocated beyond
+ * the input's size, and what is kept is copied. Big-endian unless the name ends in LE.
+ */
+export class ByteReader {
+  readonly #bytes: Uint8Array;
+  readonly #view: DataView;
+  readonly #end: number;
+  #offset: number;
+
+  constructor(bytes: Uint8Array, start = 0, end = bytes.length) {
+    this.#bytes = bytes;
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.#offset = start;
+    this.#end = end;
+  }
+
+  get offset(): number {
+    return this.#offset;
+  }
+
+  get remaining(): number {
+    return this.#end - this.#offset;
+  }
+
+  #take(field: string, count: number): number {
+    if (!Number.isSafeInteger(count) || count < 0 || count > this.remaining) {
+      throw new MalformedFault(field, this.#offset, count, this.remaining);
+    }
+    const at = this.#offset;
+    this.#offset += count;
+    return at;
+  }
+
+  u8(field: string): number {
+    return this.#view.getUint8(this.#take(field, 1));
+  }
+
+  u16(field: string): number {
+    return this.#view.getUint16(this.#take(field, 2));
+  }
+
+  u16LE(field: string): number {
+    return this.#view.getUint16(this.#take(field, 2), true);
+  }
+
+  u32(field: string): number {
+    return this.#view.getUint32(this.#take(field, 4));
+  }
+
+  u32LE(field: string): number {
+    return this.#view.getUint32(this.#take(field, 4), true);
+  }
+
+  i32(field: string): number {
+    return this.#view.getInt32(this.#take(field, 4));
+  }
+
+  u64(field: string): bigint {
+    return this.#view.getBigUint64(this.#take(field, 8));
+  }
+
+  /** A copy of the next `count` bytes. */
+  bytes(field: string, count: number): Uint8Array {
+    const at = this.#take(field, count);
+    return this.#bytes.slice(at, at + count);
+  }
+
+  /** A copy of everything that is left. */
+  rest(): Uint8Array {
+    return this.bytes("rest", this.remaining);
+  }
+
+  skip(field: string, count: number): void {
+    this.#take(field, count);
+  }
+
+  /** A reader bounded to the next `count` bytes, which this one passes over. */
+  sub(field: string, count: number): ByteReader {
+    const at = this.#take(field, count);
+    return new ByteReader(this.#bytes, at, at + count);
+  }
+
+  /** Latin-1 text of `count` bytes, without trailing NULs. */
+  latin1(field: string, count: number): string {
+    return trimNul(Buffer.from(this.bytes(field, count)).toString("latin1"));
+  }
+
+  /** Text up to the next NUL, which is passed over. @throws MalformedFault without one */
+  cString(field: string): string {
+    const at = this.#bytes.indexOf(0, this.#offset);
+    if (at < 0 || at >= this.#end) throw new MalformedFault(field, this.#offset, this.remaining + 1, this.remaining);
+    const text = Buffer.from(this.#bytes.subarray(this.#offset, at)).toString("latin1");
+    this.#offset = at + 1;
+    return text;
+  }
+
+  expectEnd(field: string): void {
+    if (this.remaining !== 0) {
+      throw new MalformedFault(field, this.#offset, 0, this.remaining, `${field}: ${this.remaining} bytes after its end`);
+    }
+  }
+}
+
+function trimNul(text: string): string {
+  let end = text.length;
+  while (end > 0 && text.charCodeAt(end - 1) === 0) end -= 1;
+  return text.slice(0, end);
+}

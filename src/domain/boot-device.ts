@@ -1,0 +1,7 @@
+/** Ironic's boot devices. */
+export type BootDevice = "pxe" | "disk" | "cdrom" | "bios" | "safe" | "wanboot" | "floppy";
+
+export type BootMode = "bios" | "uefi";
+
+/** What the three boot services give a machine that asks: nothing of ours, the ramdisk, or its own disk. */
+export type BootTarget = "none" | "ramdisk" | "disk";

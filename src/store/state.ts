@@ -1,0 +1,169 @@
+import type { Ipv4Address, NodeUuid, PortUuid } from "../core/brand.ts";
+import type { JsonObject } from "../core/json.ts";
+import type { CommandRecord } from "../domain/command-record.ts";
+import type { HistoryEntry } from "../domain/history.ts";
+import type { Lease } from "../domain/lease.ts";
+import type { Node, Port } from "../domain/node.ts";
+import type { CommandReader, LeaseReader, NodeReader, PortReader } from "../domain/store.ts";
+import { Table, type TableShape } from "./table.ts";
+
+/** A command with its place in the order of arrival; wall time may jump and cannot give it. */
+export interface ArrivedCommand {
+  readonly order: number;
+  readonly command: CommandRecord;
+}
+
+/** Counters that must not go back, whatever happens to the records. */
+export interface Marks {
+  /** 0 before the first entry. */
+  readonly lastSeq: number;
+  /** The oldest entry that is kept; lastSeq + 1 when there is none. */
+  readonly firstSeq: number;
+  readonly acknowledged: number;
+  /** `order` of the next command. */
+  readonly nextOrder: number;
+}
+
+export const noMarks: Marks = { lastSeq: 0, firstSeq: 1, acknowledged: 0, nextOrder: 1 };
+
+/** What one batch writes. undefined: deleted. */
+export interface Changes {
+  readonly nodes: ReadonlyMap<NodeUuid, Node | undefined>;
+  readonly ports: ReadonlyMap<PortUuid, Port | undefined>;
+  readonly leases: ReadonlyMap<Ipv4Address, Lease | undefined>;
+  readonly commands: ReadonlyMap<string, ArrivedCommand | undefined>;
+  readonly inventory: ReadonlyMap<NodeUuid, JsonObject | undefined>;
+  readonly history: readonly HistoryEntry[];
+  readonly marks: Marks;
+}
+
+const nodeShape: TableShape<NodeUuid, Node, "name"> = {
+  noun: "node",
+  key: (node) => node.uuid,
+  indexes: { name: { entry: (node) => node.name, unique: true } },
+};
+
+const portShape: TableShape<PortUuid, Port, "address" | "node"> = {
+  noun: "port",
+  key: (port) => port.uuid,
+  indexes: {
+    address: { entry: (port) => port.address, unique: true },
+    node: { entry: (port) => port.nodeUuid, unique: false },
+  },
+};
+
+const leaseShape: TableShape<Ipv4Address, Lease, "client"> = {
+  noun: "lease",
+  key: (lease) => lease.address,
+  indexes: { client: { entry: (lease) => lease.client, unique: false } },
+};
+
+const commandShape: TableShape<string, ArrivedCommand, "open"> = {
+  noun: "command",
+  key: (row) => row.command.id,
+  indexes: { open: { entry: (row) => openness(row.command), unique: false } },
+};
+
+function openness(command: CommandRecord): "unanswered" | "undelivered" | null {
+  if (command.answer === null) return "unanswered";
+  return command.reply !== null && !command.delivered ? "undelivered" : null;
+}
+
+/** Everything that the store answers from memory, or a layer of changes over it; history and inventory are only passed through. */
+export class State {
+  readonly nodes: Table<NodeUuid, Node, "name">;
+  readonly ports: Table<PortUuid, Port, "address" | "node">;
+  readonly leases: Table<Ipv4Address, Lease, "client">;
+  readonly commands: Table<string, ArrivedCommand, "open">;
+  readonly inventory = new Map<NodeUuid, JsonObject | undefined>();
+  readonly history: HistoryEntry[] = [];
+  marks: Marks;
+  readonly #parent: State | undefined;
+
+  constructor(parent?: State) {
+    this.#parent = parent;
+    this.nodes = parent?.nodes.layer() ?? new Table(nodeShape);
+    this.ports = parent?.ports.layer() ?? new Table(portShape);
+    this.leases = parent?.leases.layer() ?? new Table(leaseShape);
+    this.commands = parent?.commands.layer() ?? new Table(commandShape);
+    this.marks = parent?.marks ?? noMarks;
+  }
+
+  changes(): Changes {
+    return {
+      nodes: this.nodes.changes(),
+      ports: this.ports.changes(),
+      leases: this.leases.changes(),
+      commands: this.commands.changes(),
+      inventory: this.inventory,
+      history: this.history,
+      marks: this.marks,
+    };
+  }
+
+  /** Whether a layer changes anything. */
+  get changed(): boolean {
+    const changes = this.changes();
+    return (
+      this.marks !== this.#parent?.marks ||
+      [changes.nodes, changes.ports, changes.leases, changes.commands, changes.inventory].some((map) => map.size > 0)
+    );
+  }
+
+  /** Moves a layer's changes into its parent. The root keeps neither history nor inventory. */
+  merge(): void {
+    const parent = this.#parent;
+    if (parent === undefined) return;
+    this.nodes.merge();
+    this.ports.merge();
+    this.leases.merge();
+    this.commands.merge();
+    parent.marks = this.marks;
+    if (parent.#parent === undefined) return;
+    for (const [node, inventory] of this.inventory) parent.inventory.set(node, inventory);
+    parent.history.push(...this.history);
+  }
+}
+
+export function nodeReader(state: State): NodeReader {
+  return {
+    get: (uuid) => state.nodes.get(uuid),
+    byName: (name) => state.nodes.find("name", name)[0],
+    list: () => state.nodes.list(),
+  };
+}
+
+export function portReader(state: State): PortReader {
+  return {
+    get: (uuid) => state.ports.get(uuid),
+    byAddress: (address) => state.ports.find("address", address)[0],
+    ofNode: (node) => state.ports.find("node", node),
+    list: () => state.ports.list(),
+  };
+}
+
+export function leaseReader(state: State): LeaseReader {
+  return {
+    byAddress: (address) => state.leases.get(address),
+    byClient: (client) => state.leases.find("client", client).toSorted(byUse)[0],
+    list: () => state.leases.list(),
+  };
+}
+
+/** A client that moved may have left an older lease behind: what it holds comes first, then what lasts longest. */
+function byUse(a: Lease, b: Lease): number {
+  return Number(b.state === "bound") - Number(a.state === "bound") || b.expiresAt - a.expiresAt;
+}
+
+export function commandReader(state: State): CommandReader {
+  const inOrder = (open: "unanswered" | "undelivered"): readonly CommandRecord[] =>
+    state.commands
+      .find("open", open)
+      .toSorted((a, b) => a.order - b.order)
+      .map((row) => row.command);
+  return {
+    get: (id) => state.commands.get(id)?.command,
+    unanswered: () => inOrder("unanswered"),
+    undelivered: () => inOrder("undelivered"),
+  };
+}

@@ -1,0 +1,144 @@
+import { Fault } from "../core/fault.ts";
+
+/** How a table finds its rows: by one key, and by indexes whose entries are computed from the row. */
+export interface TableShape<K extends string, V, I extends string> {
+  /** What one row is called in a fault. */
+  readonly noun: string;
+  key(row: V): K;
+  readonly indexes: Readonly<Record<I, TableIndex<V>>>;
+}
+
+export interface TableIndex<V> {
+  /** null: the row is not in this index. */
+  entry(row: V): string | null;
+  /** At most one row for an entry; a second one is a conflict. */
+  readonly unique: boolean;
+}
+
+/**
+ * Rows in memory, or a layer of changes over another table. Reading a layer sees its changes and, below them, the parent;
+ * the parent is unchanged until `merge`. Rows keep the order in which their keys were first put.
+ */
+export class Table<K extends string, V, I extends string> {
+  readonly #shape: TableShape<K, V, I>;
+  readonly #parent: Table<K, V, I> | undefined;
+  /** undefined: deleted here, perhaps present below. Only in layers. */
+  readonly #rows = new Map<K, V | undefined>();
+  readonly #entries = new Map<I, Map<string, Set<K>>>();
+  #list: readonly V[] | undefined;
+
+  constructor(shape: TableShape<K, V, I>, parent?: Table<K, V, I>) {
+    this.#shape = shape;
+    this.#parent = parent;
+  }
+
+  /** A layer of changes over this table. */
+  layer(): Table<K, V, I> {
+    return new Table(this.#shape, this);
+  }
+
+  get(key: K): V | undefined {
+    return this.#rows.has(key) ? this.#rows.get(key) : this.#parent?.get(key);
+  }
+
+  /** The rows whose entry in `index` is `entry`. */
+  find(index: I, entry: string): readonly V[] {
+    const own: V[] = [];
+    for (const key of this.#entries.get(index)?.get(entry) ?? []) {
+      const row = this.#rows.get(key);
+      if (row !== undefined) own.push(row);
+    }
+    if (this.#parent === undefined) return own;
+    const below = this.#parent.find(index, entry);
+    if (this.#rows.size === 0) return below;
+    return [...below.filter((row) => !this.#rows.has(this.#shape.key(row))), ...own];
+  }
+
+  list(): readonly V[] {
+    if (this.#parent !== undefined && this.#rows.size === 0) return this.#parent.list();
+    this.#list ??= this.#makeList();
+    return this.#list;
+  }
+
+  #makeList(): readonly V[] {
+    const rows: V[] = [];
+    const seen = new Set<K>();
+    for (const row of this.#parent?.list() ?? []) {
+      const key = this.#shape.key(row);
+      if (!this.#rows.has(key)) {
+        rows.push(row);
+        continue;
+      }
+      seen.add(key);
+      const changed = this.#rows.get(key);
+      if (changed !== undefined) rows.push(changed);
+    }
+    for (const [key, row] of this.#rows) if (row !== undefined && !seen.has(key)) rows.push(row);
+    return rows;
+  }
+
+  /** @throws Fault conflict when another row has the same entry in a unique index */
+  put(row: V): void {
+    const key = this.#shape.key(row);
+    for (const [name, index] of this.#indexes()) {
+      const entry = index.unique ? index.entry(row) : null;
+      const holder = entry === null ? undefined : this.find(name, entry)[0];
+      if (entry !== null && holder !== undefined && this.#shape.key(holder) !== key) {
+        throw new Fault("conflict", `${this.#shape.noun}.duplicate`, `a ${this.#shape.noun} with ${name} ${entry} exists already`, {
+          detail: { field: name },
+        });
+      }
+    }
+    this.#set(key, row);
+  }
+
+  delete(key: K): void {
+    this.#set(key, undefined);
+  }
+
+  /** What a layer changed: the new row, or undefined for one deleted. */
+  changes(): ReadonlyMap<K, V | undefined> {
+    return this.#rows;
+  }
+
+  /** Moves a layer's changes into its parent. */
+  merge(): void {
+    if (this.#parent === undefined) return;
+    for (const [key, row] of this.#rows) this.#parent.#set(key, row);
+  }
+
+  /** Indexes were held by `put`; the order in which a merge moves rows may break them for a moment. */
+  #set(key: K, row: V | undefined): void {
+    const old = this.#rows.get(key);
+    if (old !== undefined) this.#unindex(key, old);
+    if (row === undefined && this.#parent?.get(key) === undefined) this.#rows.delete(key);
+    else this.#rows.set(key, row);
+    if (row !== undefined) this.#index(key, row);
+    this.#list = undefined;
+  }
+
+  #index(key: K, row: V): void {
+    for (const [name, index] of this.#indexes()) {
+      const entry = index.entry(row);
+      if (entry === null) continue;
+      const entries = this.#entries.get(name) ?? new Map<string, Set<K>>();
+      this.#entries.set(name, entries);
+      const keys = entries.get(entry) ?? new Set<K>();
+      entries.set(entry, keys.add(key));
+    }
+  }
+
+  #unindex(key: K, row: V): void {
+    for (const [name, index] of this.#indexes()) {
+      const entry = index.entry(row);
+      if (entry === null) continue;
+      const keys = this.#entries.get(name)?.get(entry);
+      keys?.delete(key);
+      if (keys?.size === 0) this.#entries.get(name)?.delete(entry);
+    }
+  }
+
+  #indexes(): readonly (readonly [I, TableIndex<V>])[] {
+    return Object.entries(this.#shape.indexes) as [I, TableIndex<V>][];
+  }
+}

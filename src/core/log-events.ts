@@ -52,6 +52,7 @@ export const logEvents = {
   "image.stream": "An image is being written to a machine's disk",
   "image.cached": "An image is in the cache and its checksum is right",
   "bmc.retry": "A BMC did not answer and is asked again",
+  "bmc.malformed": "A BMC sent packets that are not of IPMI's format; counted, dropped, logged once for each BMC",
   "power.synced": "The power state of a node was read from its BMC and differs from what was known",
   "power.unreadable": "The power state of a node could not be read",
 } as const satisfies Record<string, string>;

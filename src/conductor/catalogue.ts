@@ -164,6 +164,6 @@ function describe(error: SchemaError | undefined): string {
     case "const":
       return `must be ${JSON.stringify(error.params["allowedValue"])}`;
     default:
-      return error.message ?? "is not valid";
+      return error?.message ?? "is not valid";
   }
 }

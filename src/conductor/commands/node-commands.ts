@@ -1,0 +1,385 @@
+import jsonPatch from "fast-json-patch";
+import { Type } from "typebox";
+import { isUuid, parseMacAddress, parseNodeUuid, parsePortUuid } from "../../core/brand.ts";
+import { instant } from "../../core/clock.ts";
+import { Fault, invalid } from "../../core/fault.ts";
+import { isJsonObject, type Json, type JsonObject } from "../../core/json.ts";
+import { HIDDEN } from "../../core/secret.ts";
+import type { BootMode } from "../../domain/boot-device.ts";
+import { isNodeName, type InterfaceName, type Node } from "../../domain/node.ts";
+import { provisionStates } from "../../domain/provision-state.ts";
+import type { Transaction } from "../../domain/store.ts";
+import { type Command, command } from "../catalogue.ts";
+import { change, nodeOf, record } from "../node-changes.ts";
+import { masked, representEvent } from "../representation.ts";
+import { type ConductorParts, findNode, showNode } from "./parts.ts";
+import { closed, eventResult, freeObject, nodeIdent, nodeResult } from "./schemas.ts";
+
+const interfaceFields = Object.fromEntries(
+  (["power", "management", "boot", "deploy", "inspect"] as const).map((name) => [`${name}_interface`, Type.Optional(Type.Union([Type.String(), Type.Null()]))]),
+);
+
+const bootMode = Type.Union([Type.Literal("bios"), Type.Literal("uefi"), Type.Null()]);
+
+const createParams = Type.Object(
+  {
+    driver: Type.String({ minLength: 1, description: "hardware type, e.g. ipmi" }),
+    name: Type.Optional(Type.Union([Type.String(), Type.Null()])),
+    uuid: Type.Optional(Type.String()),
+    description: Type.Optional(Type.Union([Type.String({ maxLength: 4096 }), Type.Null()])),
+    driver_info: Type.Optional(freeObject),
+    properties: Type.Optional(freeObject),
+    extra: Type.Optional(freeObject),
+    instance_info: Type.Optional(freeObject),
+    resource_class: Type.Optional(Type.Union([Type.String({ maxLength: 80 }), Type.Null()])),
+    boot_mode: Type.Optional(bootMode),
+    automated_clean: Type.Optional(Type.Union([Type.Boolean(), Type.Null()])),
+    ports: Type.Optional(
+      Type.Array(Type.Object({ address: Type.String({ description: "MAC address" }), pxe_enabled: Type.Optional(Type.Boolean()) }, closed), { description: "NICs that are known already; inspection finds the others" }),
+    ),
+    ...interfaceFields,
+  },
+  closed,
+);
+
+/** The commands that read, enroll, change and remove nodes. */
+export function nodeCommands(parts: ConductorParts): readonly Command[] {
+  const { store, clock, random, drivers, locks } = parts;
+  return [
+    command({
+      name: "node.create",
+      summary: "Enroll a machine",
+      changes: true,
+      params: createParams,
+      result: nodeResult,
+      handle: async (params, context) => {
+        const fields = params as JsonObject & typeof params;
+        const node = newNode(fields, { uuid: params.uuid ?? random.uuid(), at: instant(clock) });
+        drivers.interfacesOf(node);
+        return await context.commit((tx) => {
+          if (tx.nodes.get(node.uuid) !== undefined) throw duplicate("uuid", node.uuid);
+          requireFreeName(tx, node);
+          tx.nodes.put(node);
+          record(tx, node, "node.created", { driver: node.driver });
+          for (const [index, port] of (params.ports ?? []).entries()) {
+            const address = parseMacAddress(port.address, `ports.${index}.address`);
+            if (tx.ports.byAddress(address) !== undefined) throw duplicate(`ports.${index}.address`, address);
+            const at = node.createdAt;
+            tx.ports.put({ uuid: parsePortUuid(random.uuid()), nodeUuid: node.uuid, address, pxeEnabled: port.pxe_enabled ?? true, localLinkConnection: {}, physicalNetwork: null, extra: {}, createdAt: at, updatedAt: at });
+          }
+          return showNode(parts, node);
+        });
+      },
+    }),
+    command({
+      name: "node.list",
+      summary: "All nodes",
+      changes: false,
+      params: Type.Object({ provision_state: Type.Optional(Type.String()), driver: Type.Optional(Type.String()), maintenance: Type.Optional(Type.Boolean()) }, closed),
+      result: Type.Object({ nodes: Type.Array(nodeResult) }, closed),
+      handle: async ({ provision_state: state, driver, maintenance }) => ({
+        nodes: store.nodes
+          .list()
+          .filter((node) => (state === undefined || node.provisionState === state) && (driver === undefined || node.driver === driver) && (maintenance === undefined || node.maintenance === maintenance))
+          .map((node) => showNode(parts, node)),
+      }),
+    }),
+    command({
+      name: "node.show",
+      summary: "One node",
+      changes: false,
+      params: Type.Object({ node: nodeIdent }, closed),
+      result: nodeResult,
+      handle: async ({ node }) => showNode(parts, findNode(store.nodes, node)),
+    }),
+    command({
+      name: "node.update",
+      summary: "Change fields of a node by JSON patch (RFC 6902)",
+      changes: true,
+      params: Type.Object({ node: nodeIdent, patch: Type.Array(freeObject, { minItems: 1 }) }, closed),
+      result: nodeResult,
+      handle: async ({ node: ident, patch }, context) => {
+        const { uuid } = findNode(store.nodes, ident);
+        using _lock = await locks.acquire(uuid, "update", parts.settings.lockWait);
+        return await context.commit((tx) => {
+          const node = nodeOf(tx, uuid);
+          requireUpdatable(node);
+          const patched = patchNode(node, patch as readonly JsonObject[]);
+          drivers.interfacesOf(patched);
+          requireFreeName(tx, patched);
+          const changed = change(tx, clock, node, patched);
+          record(tx, changed, "node.updated", { fields: [...new Set(patch.map((one) => String((one as JsonObject)["path"]).split("/")[1] ?? ""))] });
+          return showNode(parts, changed);
+        });
+      },
+    }),
+    command({
+      name: "node.delete",
+      summary: "Remove a node and its ports",
+      changes: true,
+      params: Type.Object({ node: nodeIdent }, closed),
+      result: Type.Null(),
+      handle: async ({ node: ident }, context) => {
+        const { uuid } = findNode(store.nodes, ident);
+        using _lock = await locks.acquire(uuid, "delete", parts.settings.lockWait);
+        return await context.commit((tx) => {
+          const node = nodeOf(tx, uuid);
+          requireRemovable(node);
+          for (const port of tx.ports.ofNode(uuid)) tx.ports.delete(port.uuid);
+          tx.inventory.delete(uuid);
+          tx.nodes.delete(uuid);
+          record(tx, node, "node.deleted", {});
+          return null;
+        });
+      },
+    }),
+    command({
+      name: "node.set_maintenance",
+      summary: "Take a node out of automatic work, or back",
+      changes: true,
+      params: Type.Object({ node: nodeIdent, maintenance: Type.Boolean(), reason: Type.Optional(Type.Union([Type.String(), Type.Null()])) }, closed),
+      result: nodeResult,
+      handle: async ({ node: ident, maintenance, reason }, context) => {
+        const { uuid } = findNode(store.nodes, ident);
+        return await context.commit((tx) => {
+          const fields = maintenance ? { maintenance, maintenanceReason: reason ?? null } : { maintenance, maintenanceReason: null, fault: null };
+          const changed = change(tx, clock, nodeOf(tx, uuid), fields);
+          record(tx, changed, "node.maintenance", { maintenance, reason: reason ?? null });
+          return showNode(parts, changed);
+        });
+      },
+    }),
+    command({
+      name: "node.validate",
+      summary: "Check a node's settings per interface, without touching the machine",
+      changes: false,
+      params: Type.Object({ node: nodeIdent }, closed),
+      result: Type.Record(Type.String(), Type.Object({ result: Type.Boolean(), reason: Type.Union([Type.String(), Type.Null()]) }, closed)),
+      handle: async ({ node: ident }) => {
+        const node = findNode(store.nodes, ident);
+        const task = { node, ports: store.ports.ofNode(node.uuid) };
+        const interfaces = drivers.interfacesOf(node);
+        const attempt = (check: () => void): { result: boolean; reason: string | null } => {
+          try {
+            check();
+            return { result: true, reason: null };
+          } catch (error) {
+            if (error instanceof Fault) return { result: false, reason: error.message };
+            throw error;
+          }
+        };
+        return {
+          power: attempt(() => interfaces.power.validate(task)),
+          management: attempt(() => interfaces.management.validate(task)),
+          boot: attempt(() => interfaces.boot.validate(task)),
+          inspect: attempt(() => interfaces.inspect.validate(task, "inspect")),
+          deploy: attempt(() => interfaces.deploy.validate(task, "deploy")),
+        };
+      },
+    }),
+    command({
+      name: "node.inventory",
+      summary: "What the last inspection found",
+      changes: false,
+      params: Type.Object({ node: nodeIdent }, closed),
+      result: Type.Object({ inventory: freeObject, plugin_data: freeObject }, closed),
+      handle: async ({ node: ident }) => {
+        const node = findNode(store.nodes, ident);
+        const body = await store.inventory.get(node.uuid);
+        if (body === undefined) throw new Fault("not-found", "inventory.absent", `node "${ident}" has not been inspected`);
+        const { inventory, ...pluginData } = body;
+        return { inventory: isJsonObject(inventory) ? inventory : {}, plugin_data: pluginData };
+      },
+    }),
+    command({
+      name: "node.history",
+      summary: "What happened to a node, oldest first",
+      changes: false,
+      params: Type.Object({ node: nodeIdent, limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000 })) }, closed),
+      result: Type.Object({ history: Type.Array(eventResult) }, closed),
+      handle: async ({ node: ident, limit }) => {
+        const { uuid } = findNode(store.nodes, ident);
+        const found: JsonObject[] = [];
+        for (let after = 0; ; ) {
+          const entries = await store.history.read(after, 1000);
+          const last = entries.at(-1);
+          if (last === undefined) break;
+          found.push(...entries.filter((entry) => entry.node === uuid && entry.type !== "node.step.progress").map(representEvent));
+          after = last.seq;
+        }
+        return { history: found.slice(-(limit ?? 300)) };
+      },
+    }),
+  ];
+}
+
+function newNode(params: JsonObject, options: { readonly uuid: string; readonly at: string }): Node {
+  const document = { ...patchable(emptyNode(options)), ...params };
+  return fromPatchable(emptyNode(options), document);
+}
+
+function emptyNode({ uuid, at }: { readonly uuid: string; readonly at: string }): Node {
+  return {
+    uuid: parseNodeUuid(uuid),
+    name: null,
+    description: null,
+    driver: "",
+    interfaces: {},
+    driverInfo: {},
+    instanceInfo: {},
+    properties: {},
+    extra: {},
+    instanceUuid: null,
+    resourceClass: null,
+    traits: [],
+    provisionState: "enroll",
+    targetProvisionState: null,
+    provisionUpdatedAt: null,
+    powerState: null,
+    targetPowerState: null,
+    maintenance: false,
+    maintenanceReason: null,
+    fault: null,
+    lastError: null,
+    protected: false,
+    protectedReason: null,
+    retired: false,
+    retiredReason: null,
+    automatedClean: null,
+    bootMode: null,
+    bootTarget: "none",
+    agent: null,
+    operation: null,
+    inspectionStartedAt: null,
+    inspectionFinishedAt: null,
+    createdAt: at,
+    updatedAt: at,
+  };
+}
+
+const PATCHED_INTERFACES = ["power", "management", "boot", "deploy", "inspect"] as const satisfies readonly InterfaceName[];
+
+/** The part of a node that its operator owns, in Ironic's names. */
+function patchable(node: Node): JsonObject {
+  return {
+    name: node.name,
+    description: node.description,
+    driver: node.driver,
+    driver_info: node.driverInfo,
+    instance_info: node.instanceInfo,
+    properties: node.properties,
+    extra: node.extra,
+    instance_uuid: node.instanceUuid,
+    resource_class: node.resourceClass,
+    automated_clean: node.automatedClean,
+    boot_mode: node.bootMode,
+    protected: node.protected,
+    protected_reason: node.protectedReason,
+    retired: node.retired,
+    retired_reason: node.retiredReason,
+    ...Object.fromEntries(PATCHED_INTERFACES.map((name) => [`${name}_interface`, node.interfaces[name] ?? null])),
+  };
+}
+
+/** The node with what the operator's document says. @throws Fault invalid (names the field) */
+function fromPatchable(node: Node, document: JsonObject): Node {
+  const name = textOrNull(document, "name");
+  if (name !== null && !isNodeName(name)) throw invalid("name", "must be of letters, digits and . _ ~ - only, and not look like a UUID");
+  const instanceUuid = textOrNull(document, "instance_uuid");
+  if (instanceUuid !== null && !isUuid(instanceUuid)) throw invalid("instance_uuid", `"${instanceUuid}" is not a UUID`);
+  const driver = textOrNull(document, "driver");
+  if (driver === null || driver === "") throw invalid("driver", "is missing");
+  const mode = textOrNull(document, "boot_mode");
+  if (mode !== null && mode !== "bios" && mode !== "uefi") throw invalid("boot_mode", 'must be "bios" or "uefi"');
+  const interfaces: Partial<Record<InterfaceName, string>> = {};
+  for (const one of PATCHED_INTERFACES) {
+    const chosen = textOrNull(document, `${one}_interface`);
+    if (chosen !== null) interfaces[one] = chosen;
+  }
+  return {
+    ...node,
+    name,
+    driver,
+    interfaces,
+    instanceUuid,
+    description: textOrNull(document, "description"),
+    driverInfo: unmasked(document, "driver_info"),
+    instanceInfo: unmasked(document, "instance_info"),
+    properties: object(document, "properties"),
+    extra: object(document, "extra"),
+    resourceClass: textOrNull(document, "resource_class"),
+    automatedClean: booleanOr(document, "automated_clean", null),
+    bootMode: mode as BootMode | null,
+    protected: booleanOr(document, "protected", false),
+    protectedReason: textOrNull(document, "protected_reason"),
+    retired: booleanOr(document, "retired", false),
+    retiredReason: textOrNull(document, "retired_reason"),
+  };
+}
+
+function textOrNull(document: JsonObject, field: string): string | null {
+  const value = document[field] ?? null;
+  if (value !== null && typeof value !== "string") throw invalid(field, "must be text");
+  return value;
+}
+
+function booleanOr<T extends boolean | null>(document: JsonObject, field: string, absent: T): boolean | T {
+  const value = document[field] ?? absent;
+  if (value !== absent && typeof value !== "boolean") throw invalid(field, "must be true or false");
+  return value as boolean | T;
+}
+
+function object(document: JsonObject, field: string): JsonObject {
+  const value = document[field] ?? {};
+  if (!isJsonObject(value)) throw invalid(field, "must be an object");
+  return value;
+}
+
+/** A client that sends back what it was shown would store six stars as the password. */
+function unmasked(document: JsonObject, field: string): JsonObject {
+  const value = object(document, field);
+  for (const [key, one] of Object.entries(value)) {
+    if (one === HIDDEN && masked({ [key]: one })[key] === HIDDEN) throw invalid(`${field}.${key}`, `${HIDDEN} stands for a hidden value and cannot be stored`);
+  }
+  return value;
+}
+
+function patchNode(node: Node, patch: readonly JsonObject[]): Node {
+  const document = patchable(node);
+  for (const one of patch) {
+    const path = one["path"];
+    const field = typeof path === "string" ? (path.split("/")[1] ?? "") : "";
+    if (!Object.hasOwn(document, field)) throw invalid("patch.path", `${JSON.stringify(path)} cannot be changed; fields are ${Object.keys(document).join(", ")}`);
+  }
+  let patched: unknown;
+  try {
+    patched = jsonPatch.applyPatch(structuredClone(document), structuredClone(patch) as never, true, false, true).newDocument;
+  } catch (error) {
+    // fast-json-patch throws JsonPatchError and, for __proto__ or a move into itself, TypeError: both are the caller's patch.
+    throw invalid("patch", error instanceof Error ? (error.message.split("\n")[0] ?? "is not valid") : "is not valid");
+  }
+  if (!isJsonObject(patched)) throw invalid("patch", "must leave an object");
+  return fromPatchable(node, patched as Readonly<Record<string, Json>>);
+}
+
+function requireUpdatable(node: Node): void {
+  if (node.targetProvisionState !== null && !provisionStates[node.provisionState].update && !node.maintenance) {
+    throw new Fault("conflict", "node.in-transition", `the node is "${node.provisionState}" on the way to "${node.targetProvisionState}"; it can be changed when that is done`, { retry: "later" });
+  }
+}
+
+function requireRemovable(node: Node): void {
+  if (node.protected) throw new Fault("conflict", "node.protected", "the node is protected; clear `protected` first");
+  if (!provisionStates[node.provisionState].remove && !node.maintenance) {
+    throw new Fault("conflict", "node.state", `a node that is "${node.provisionState}" cannot be removed; undeploy it, or set maintenance`);
+  }
+}
+
+function requireFreeName(tx: Transaction, node: Node): void {
+  const other = node.name === null ? undefined : tx.nodes.byName(node.name);
+  if (other !== undefined && other.uuid !== node.uuid) throw duplicate("name", node.name ?? "");
+}
+
+export function duplicate(field: string, value: string): Fault {
+  return new Fault("conflict", "duplicate", `${field}: "${value}" is taken`, { detail: { field } });
+}

@@ -1,0 +1,168 @@
+import { Fault } from "../core/fault.ts";
+import { numberProperty, stringProperty, type JsonObject } from "../core/json.ts";
+import { millis, type Millis } from "../core/units.ts";
+import type { PlannedStep, StepKind } from "../domain/operation.ts";
+import type { HolePolicy, StreamRequest, StreamProgress, StreamResult, TargetResult } from "../image/stream.ts";
+import { agentOf, type Agent, type AgentConnector } from "./agent.ts";
+import { agentCleanSteps, bootAgent, machineArguments, runInBandStep } from "./agent-clean.ts";
+import { instanceImage } from "./instance-image.ts";
+import type { CallOptions, Step, StepContext, StepInterface, StepOutcome, Task } from "./interfaces.ts";
+import { rootDeviceHints } from "./root-device.ts";
+
+const AGENT_TIMEOUT = millis(120_000);
+const BOOT_LOADER_TIMEOUT = millis(300_000);
+/** How often a stream is begun anew when the connection to the machine died. */
+const STREAM_ATTEMPTS = 3;
+const RETRY_PAUSE = millis(2_000);
+
+/** A local copy of an image, held until disposed of. */
+export interface HeldImage extends Disposable {
+  readonly path: string;
+}
+
+export interface IscsiDeployOptions {
+  readonly connect: AgentConnector;
+  readonly callbackTimeout: Millis;
+  readonly cleanCallbackTimeout: Millis;
+  readonly cleanPriorities: Readonly<Record<string, number>>;
+  readonly policy: HolePolicy;
+  readonly verify: StreamRequest["verify"];
+  readonly initiatorIqn: string;
+  /** Brings an image to the local disk and checks its checksum. */
+  readonly fetchImage: (image: ReturnType<typeof instanceImage>, options: CallOptions & { readonly onProgress: (bytes: number, total: number) => void }) => Promise<HeldImage>;
+  /** The config drive for the agent: base64 of a gzipped ISO 9660. */
+  readonly buildConfigDrive: (configdrive: string, options: CallOptions) => Promise<string>;
+  readonly stream: (request: StreamRequest, options: { readonly signal: AbortSignal; readonly onProgress?: (progress: StreamProgress) => void }) => Promise<StreamResult>;
+}
+
+/**
+ * Deploy by publishing the machine's disk as an iSCSI target and streaming the image to it. Steps and priorities are those
+ * of Ironic's direct deploy; the name is that of its former iSCSI deploy.
+ */
+export function iscsiDeploy(options: IscsiDeployOptions): StepInterface {
+  const deployStep = (step: string, priority: number, run: Step["run"]): Step => ({ step, kinds: ["deploy"], priority, abortable: true, repeatable: true, run });
+  return {
+    validate(task: Task, kind: StepKind): void {
+      if (kind === "deploy") instanceImage(task.node.instanceInfo);
+    },
+    steps: [
+      deployStep("deploy", 100, (context) => bootAgent(context, options.callbackTimeout)),
+      deployStep("write_image", 80, (context) => writeImage(context, options)),
+      deployStep("write_configdrive", 70, (context) => writeConfigDrive(context, options)),
+      deployStep("prepare_instance_boot", 60, (context) => prepareInstanceBoot(context, options)),
+      deployStep("tear_down_agent", 40, (context) => tearDownAgent(context, options)),
+      deployStep("boot_instance", 20, async ({ machine }) => {
+        await machine.power("power on");
+        return { kind: "done" };
+      }),
+      {
+        step: "tear_down",
+        kinds: ["delete"],
+        priority: 100,
+        abortable: false,
+        repeatable: true,
+        run: async ({ machine }) => {
+          await machine.setBootTarget("none");
+          await machine.power("power off");
+          return { kind: "done" };
+        },
+      },
+      ...agentCleanSteps({ connect: options.connect, callbackTimeout: options.cleanCallbackTimeout, priorities: options.cleanPriorities }),
+    ],
+    runInBand: (planned: PlannedStep, kind: StepKind, context: StepContext) => runInBandStep(planned, kind, context, options.connect),
+  };
+}
+
+async function writeImage(context: StepContext, options: IscsiDeployOptions): Promise<StepOutcome> {
+  const { node, machine, signal, log } = context;
+  const wanted = instanceImage(node.instanceInfo);
+  using image = await options.fetchImage(wanted, { signal, log, onProgress: () => {} });
+  const agent = agentOf(node, options.connect);
+  const iqn = `iqn.2026-01.org.ironrack:${node.uuid}`;
+  for (let attempt = 1; ; attempt += 1) {
+    const chap = { username: `ironrack-${context.random.token(6)}`, password: context.random.token(24) };
+    const target = await publish(agent, context, iqn, chap);
+    const { targets } = await options.stream(
+      {
+        source: { path: image.path, format: wanted.format, ...(wanted.checksum === undefined ? {} : { checksum: wanted.checksum }) },
+        targets: [{ address: portalAddress(node.agent?.callbackUrl ?? ""), port: target.port, iqn, lun: target.lun, initiatorIqn: options.initiatorIqn, chap }],
+        policy: options.policy,
+        verify: options.verify,
+      },
+      {
+        signal,
+        onProgress: (progress) => {
+          const mine = progress.targets[0];
+          if (mine !== undefined) machine.report({ bytes: mine.written + mine.skipped, total: progress.virtualSize });
+        },
+      },
+    );
+    const result = targets[0];
+    if (result?.ok === true) {
+      reportResult(result, context, wanted.source);
+      break;
+    }
+    const fault = result?.fault ?? new Fault("internal", "stream.empty", "the stream gave no result");
+    if (fault.retry === "never" || attempt >= STREAM_ATTEMPTS) throw fault;
+    log.warn("image.stream", { code: fault.code, reason: fault.message, attempt });
+    await context.clock.sleep(RETRY_PAUSE, signal);
+  }
+  await agent.run("iscsi.stop_iscsi_target", { iqn }, { signal, log, timeout: AGENT_TIMEOUT });
+  return { kind: "done" };
+}
+
+function reportResult(result: Extract<TargetResult, { ok: true }>, { machine, log }: StepContext, source: string): void {
+  machine.report({ bytes: result.bytes + result.skipped, total: result.bytes + result.skipped });
+  log.info("image.stream", { source, bytes: result.bytes, skipped: result.skipped, elapsed_ms: Math.round(result.seconds * 1000), digest: result.digest });
+}
+
+async function publish(agent: Agent, context: StepContext, iqn: string, chap: { username: string; password: string }): Promise<{ port: number; lun: number }> {
+  const hints = rootDeviceHints(context.node);
+  const params: JsonObject = { iqn, portal_port: 3260, wipe_disk_metadata: false, chap, ...(hints === undefined ? {} : { root_device: hints }) };
+  const result = await agent.run("iscsi.start_iscsi_target", params, { signal: context.signal, log: context.log, timeout: AGENT_TIMEOUT });
+  return { port: numberProperty(result, "portal_port") ?? 3260, lun: numberProperty(result, "lun") ?? 1 };
+}
+
+/** The target listens where the agent does. */
+function portalAddress(callbackUrl: string): string {
+  return new URL(callbackUrl).hostname.replace(/^\[|\]$/g, "");
+}
+
+async function writeConfigDrive(context: StepContext, options: IscsiDeployOptions): Promise<StepOutcome> {
+  const configdrive = stringProperty(context.node.instanceInfo, "configdrive");
+  if (configdrive === undefined) return { kind: "done" };
+  const { signal, log } = context;
+  const content = await options.buildConfigDrive(configdrive, { signal, log });
+  const hints = rootDeviceHints(context.node);
+  await agentOf(context.node, options.connect).run(
+    "deploy.execute_deploy_step",
+    {
+      step: { interface: "deploy", step: "write_configdrive", priority: 70, args: { configdrive: content, ...(hints === undefined ? {} : { root_device: hints }) } },
+      ...machineArguments(context),
+      deploy_version: {},
+    },
+    { signal, log, timeout: AGENT_TIMEOUT },
+  );
+  return { kind: "done" };
+}
+
+async function prepareInstanceBoot(context: StepContext, options: IscsiDeployOptions): Promise<StepOutcome> {
+  const { node, machine, signal, log } = context;
+  const hints = rootDeviceHints(node);
+  await agentOf(node, options.connect).run(
+    "image.install_bootloader",
+    { root_uuid: null, target_boot_mode: node.bootMode ?? "uefi", ...(hints === undefined ? {} : { root_device: hints }) },
+    { signal, log, timeout: BOOT_LOADER_TIMEOUT },
+  );
+  await machine.prepareInstanceBoot();
+  return { kind: "done" };
+}
+
+async function tearDownAgent(context: StepContext, options: IscsiDeployOptions): Promise<StepOutcome> {
+  const { node, machine, signal, log } = context;
+  if (node.agent?.callbackUrl != null) {
+    await agentOf(node, options.connect).run("standby.sync", {}, { signal, log, timeout: AGENT_TIMEOUT });
+  }
+  await machine.power("power off");
+  return { kind: "done" };
+}

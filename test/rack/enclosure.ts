@@ -13,10 +13,10 @@ export const SITE = "site";
 
 /**
  * Process 1 of the enclosure. It ends when its standard input does, which the kernel closes however the test program
- * dies; then the kernel kills everything in the PID namespace and frees the network namespaces with all their links.
- * SIGCHLD is ignored so that orphans are reaped.
+ * dies; it removes the rack's own files, and when it is gone the kernel kills everything in the PID namespace and frees
+ * the network namespaces with all their links. SIGCHLD is ignored so that orphans are reaped.
  */
-const KEEPER = `$SIG{CHLD} = "IGNORE"; $| = 1; print "ready\\n"; 1 while sysread(STDIN, my $byte, 1)`;
+const KEEPER = `$SIG{CHLD} = "IGNORE"; $| = 1; print "ready\\n"; 1 while sysread(STDIN, my $byte, 1); exec "rm", "-rf", @ARGV if @ARGV`;
 
 /**
  * A PID namespace, a mount namespace and two network namespaces (the rack's, and the site's by the name "site") that
@@ -33,8 +33,11 @@ export class Enclosure implements AsyncDisposable {
     this.keeperPid = keeperPid;
   }
 
-  /** Opens the namespaces and runs the shell commands of `layout` in the rack's, with `ip -n site` for the site's. */
-  static async open(layout: readonly string[]): Promise<Enclosure> {
+  /**
+   * Opens the namespaces and runs the shell commands of `layout` in the rack's, with `ip -n site` for the site's. The
+   * directory `scratch` is removed at the end.
+   */
+  static async open(layout: readonly string[], scratch: string): Promise<Enclosure> {
     const script = [
       "set -e",
       "mkdir -p /run/netns",
@@ -44,11 +47,11 @@ export class Enclosure implements AsyncDisposable {
       "ip link set lo up",
       `ip -n ${SITE} link set lo up`,
       ...layout,
-      `exec perl -e '${KEEPER}'`,
+      `exec perl -e '${KEEPER}' "$1"`,
     ].join("\n");
     const keeper = spawn(
       "unshare",
-      ["--pid", "--fork", "--kill-child", "--mount-proc", "--net", "--propagation", "private", "sh", "-c", script],
+      ["--pid", "--fork", "--kill-child", "--mount-proc", "--net", "--propagation", "private", "sh", "-c", script, "rack", scratch],
       { stdio: ["pipe", "pipe", "pipe"], detached: true },
     );
     keeper.stdin.on("error", () => undefined);

@@ -100,7 +100,7 @@ export async function openRack(options: RackOptions): Promise<VirtualRack> {
     scope.defer(() => rmSync(socketDirectory, { recursive: true, force: true }));
     const directory = resolve(options.directory ?? join(socketDirectory, "files"));
     mkdirSync(directory, { recursive: true });
-    const enclosure = scope.use(await Enclosure.open(layoutCommands(options.machines.length)));
+    const enclosure = scope.use(await Enclosure.open(layoutCommands(options.machines.length), socketDirectory));
     const machines: RackMachine[] = [];
     for (const [index, spec] of options.machines.entries()) {
       const machine = scope.use(new Machine({ spec, index, enclosure, directory, socketDirectory, log }));

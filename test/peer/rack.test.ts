@@ -36,8 +36,24 @@ describe("the virtual rack, held against ipmitool and mosquitto's clients", () =
   after(async () => await rack[Symbol.asyncDispose]());
 
   const ipmitool = async (args: readonly string[], { bmc } = first, password = bmc.password): Promise<Outcome> =>
-    await rack.spawn(["ipmitool", "-I", "lanplus", "-C", "3", "-R", "1", "-H", bmc.address, "-p", String(bmc.port), "-U", bmc.username, "-P", password, ...args])
-      .ended;
+    await rack.spawn([
+      "ipmitool",
+      "-I",
+      "lanplus",
+      "-C",
+      "3",
+      "-R",
+      "1",
+      "-H",
+      bmc.address,
+      "-p",
+      String(bmc.port),
+      "-U",
+      bmc.username,
+      "-P",
+      password,
+      ...args,
+    ]).ended;
   const says = async (args: readonly string[]): Promise<string> => {
     const outcome = await ipmitool(args);
     assert.equal(outcome.code, 0, outcome.stderr);
@@ -108,8 +124,25 @@ describe("the virtual rack, held against ipmitool and mosquitto's clients", () =
 
   const publish = async (password: string): Promise<Outcome> => {
     const { host, port } = rack.broker;
-    return await rack.spawn(["timeout", "5", "mosquitto_pub", "-V", "5", "-h", host, "-p", String(port), "-u", RACK_ACCOUNT.username, "-P", password, "-t", "t", "-m", "m"])
-      .ended;
+    return await rack.spawn([
+      "timeout",
+      "5",
+      "mosquitto_pub",
+      "-V",
+      "5",
+      "-h",
+      host,
+      "-p",
+      String(port),
+      "-u",
+      RACK_ACCOUNT.username,
+      "-P",
+      password,
+      "-t",
+      "t",
+      "-m",
+      "m",
+    ]).ended;
   };
 
   test("the broker takes MQTT 5 with the right password only", async () => {
@@ -163,7 +196,9 @@ function users(directory: string): readonly string[] {
 
 for (const end of ["SIGKILL", "SIGINT", "SIGTERM", "throw"] as const) {
   test(`everything a rack starts dies with its process: ${end}`, async () => {
-    const child = spawn(process.execPath, ["--input-type=module", "-e", VICTIM, end], { stdio: ["ignore", "pipe", "ignore"] });
+    const child = spawn(process.execPath, ["--input-type=module", "-e", VICTIM, end], {
+      stdio: ["ignore", "pipe", "ignore"],
+    });
     const gone = once(child, "exit");
     const [line] = (await once(createInterface({ input: child.stdout }), "line")) as [string];
     const { sleeper, keeper, directory } = JSON.parse(line) as { sleeper: number; keeper: number; directory: string };
@@ -172,7 +207,10 @@ for (const end of ["SIGKILL", "SIGINT", "SIGTERM", "throw"] as const) {
       child.kill(end);
     }
     await gone;
-    await until("all processes are gone", () => !existsSync(`/proc/${sleeper}`) && !existsSync(`/proc/${keeper}`) && users(directory).length === 0);
+    await until(
+      "all processes are gone",
+      () => !existsSync(`/proc/${sleeper}`) && !existsSync(`/proc/${keeper}`) && users(directory).length === 0,
+    );
     await until("its files are gone", () => !existsSync(directory));
   });
 }

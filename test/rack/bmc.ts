@@ -87,7 +87,11 @@ export class Bmc implements AsyncDisposable {
     const wait = this.#options.enclosure.spawn("rack", ["timeout", "20", "sh", "-c", bound]);
     const outcome = await Promise.race([wait.ended, this.#process?.ended]);
     if (outcome?.code === 0 && this.#process?.isRunning === true) return;
-    throw new Fault("unreachable", "rack.bmc", `ipmi_sim does not run; its log is ${this.logFile}: ${readFileSync(this.logFile, "utf8").slice(-500)}`);
+    throw new Fault(
+      "unreachable",
+      "rack.bmc",
+      `ipmi_sim does not run; its log is ${this.logFile}: ${readFileSync(this.logFile, "utf8").slice(-500)}`,
+    );
   }
 
   async #listen(): Promise<void> {
@@ -177,5 +181,11 @@ const BOOT_WORD = { pxe: "pxe", disk: "default", none: "none" } as const;
 
 /** One BMC at 0x20 with an event log. */
 function emulationCommands(): string {
-  return ["mc_setbmc 0x20", "mc_add 0x20 0 no-device-sdrs 0x23 9 8 0x9f 0x1291 0xf02", "sel_enable 0x20 1000 0x0a", "mc_enable 0x20", ""].join("\n");
+  return [
+    "mc_setbmc 0x20",
+    "mc_add 0x20 0 no-device-sdrs 0x23 9 8 0x9f 0x1291 0xf02",
+    "sel_enable 0x20 1000 0x0a",
+    "mc_enable 0x20",
+    "",
+  ].join("\n");
 }

@@ -39,10 +39,13 @@ export class Daemon implements AsyncDisposable {
     if (this.isRunning) throw new Fault("conflict", "rack.daemon", "ironrackd runs already");
     const { rack, config, env } = this.#options;
     const since = this.logLength();
-    this.#process = rack.spawn([process.execPath, "--enable-source-maps", join(BUILD, "src/main.js"), "--config", config], {
-      logFile: this.logFile,
-      ...(env === undefined ? {} : { env }),
-    });
+    this.#process = rack.spawn(
+      [process.execPath, "--enable-source-maps", join(BUILD, "src/main.js"), "--config", config],
+      {
+        logFile: this.logFile,
+        ...(env === undefined ? {} : { env }),
+      },
+    );
     using deadline = clock.deadline(patience);
     await this.waitForLog((line) => stringProperty(line, "event") === "daemon.ready", deadline, since);
   }

@@ -51,7 +51,20 @@ export class Enclosure implements AsyncDisposable {
     ].join("\n");
     const keeper = spawn(
       "unshare",
-      ["--pid", "--fork", "--kill-child", "--mount-proc", "--net", "--propagation", "private", "sh", "-c", script, "rack", scratch],
+      [
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+        "--net",
+        "--propagation",
+        "private",
+        "sh",
+        "-c",
+        script,
+        "rack",
+        scratch,
+      ],
       { stdio: ["pipe", "pipe", "pipe"], detached: true },
     );
     keeper.stdin.on("error", () => undefined);
@@ -65,7 +78,11 @@ export class Enclosure implements AsyncDisposable {
         return new Enclosure(keeper, pid);
       }
     }
-    throw new Fault("refused", "rack.namespaces", `cannot make the rack's namespaces (root is needed): ${complaint.trim()}`);
+    throw new Fault(
+      "refused",
+      "rack.namespaces",
+      `cannot make the rack's namespaces (root is needed): ${complaint.trim()}`,
+    );
   }
 
   /** The command that enters a side; put a program behind it. */

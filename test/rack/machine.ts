@@ -1,4 +1,13 @@
-import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { type Deadline, SystemClock } from "../../src/core/clock.ts";
 import { Fault } from "../../src/core/fault.ts";
@@ -111,7 +120,8 @@ export class Machine implements AsyncDisposable {
       truncateSync(disk.path, (spec.disks?.[number]?.sizeGb ?? 4) * 2 ** 30);
     }
     if (spec.firmware === "uefi") {
-      if (!existsSync(OVMF_VARIABLES)) throw new Fault("not-found", "rack.ovmf", `${OVMF_VARIABLES} is missing (package ovmf)`);
+      if (!existsSync(OVMF_VARIABLES))
+        throw new Fault("not-found", "rack.ovmf", `${OVMF_VARIABLES} is missing (package ovmf)`);
       copyFileSync(OVMF_VARIABLES, this.#hardware.variables);
     }
   }
@@ -148,7 +158,9 @@ export class Machine implements AsyncDisposable {
     this.#options.log(`${this.name}: power on, boots from ${device} first`);
     this.#startedAt(this.consoleLength());
     rmSync(this.#hardware.qmpSocket, { force: true });
-    const qemu = this.#options.enclosure.spawn("rack", qemuArguments(this.#hardware, bootIndexes(device)), { logFile: this.logFile });
+    const qemu = this.#options.enclosure.spawn("rack", qemuArguments(this.#hardware, bootIndexes(device)), {
+      logFile: this.logFile,
+    });
     this.#qemu = qemu;
     void this.#attend(qemu);
   }
@@ -183,9 +195,13 @@ export class Machine implements AsyncDisposable {
       this.#options.log(`${this.name}: power off (QEMU ended: ${signal ?? code})`);
     });
     try {
-      const qmp = await Qmp.connect(this.#hardware.qmpSocket, () => qemu.isRunning, (event, data) => {
-        if (event === "RESET") this.#onReset(stringProperty(data, "reason") ?? "unknown");
-      });
+      const qmp = await Qmp.connect(
+        this.#hardware.qmpSocket,
+        () => qemu.isRunning,
+        (event, data) => {
+          if (event === "RESET") this.#onReset(stringProperty(data, "reason") ?? "unknown");
+        },
+      );
       this.#qmp = qmp;
       void qemu.ended.then(() => {
         qmp[Symbol.dispose]();
@@ -233,7 +249,8 @@ export class Machine implements AsyncDisposable {
         { id: NIC_ID, index: nic },
         ...(this.disks.length > 0 ? [{ id: FIRST_DISK_ID, index: disk }] : []),
       ];
-      const set = (id: string, value: number) => qmp.execute("qom-set", { path: `/machine/peripheral/${id}`, property: "bootindex", value });
+      const set = (id: string, value: number) =>
+        qmp.execute("qom-set", { path: `/machine/peripheral/${id}`, property: "bootindex", value });
       try {
         // QEMU refuses an index that is taken, even by the device itself: -1 takes each off the list first.
         for (const { id } of settings) await set(id, -1);
@@ -271,7 +288,12 @@ export class Machine implements AsyncDisposable {
       try {
         await clock.sleep(millis(200), deadline.signal);
       } catch (error) {
-        throw new Fault("timeout", "rack.console", `${this.name} never said ${pattern}; its console is in ${this.consoleLog}`, { cause: error });
+        throw new Fault(
+          "timeout",
+          "rack.console",
+          `${this.name} never said ${pattern}; its console is in ${this.consoleLog}`,
+          { cause: error },
+        );
       }
     }
   }

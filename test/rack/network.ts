@@ -1,7 +1,19 @@
 /** The addresses of every virtual rack; racks do not meet, so that all use the same. */
-export const PROVISIONING = { interface: "prov0", address: "10.77.0.1", prefix: 24, firstLease: "10.77.0.100", lastLease: "10.77.0.199" } as const;
+export const PROVISIONING = {
+  interface: "prov0",
+  address: "10.77.0.1",
+  prefix: 24,
+  firstLease: "10.77.0.100",
+  lastLease: "10.77.0.199",
+} as const;
 export const BMC_NETWORK = { interface: "bmc0", address: "10.77.1.1", prefix: 24 } as const;
-export const WAN = { rackInterface: "wan0", siteInterface: "rack0", rackAddress: "10.77.2.1", siteAddress: "10.77.2.2", prefix: 24 } as const;
+export const WAN = {
+  rackInterface: "wan0",
+  siteInterface: "rack0",
+  rackAddress: "10.77.2.1",
+  siteAddress: "10.77.2.2",
+  prefix: 24,
+} as const;
 
 export function bmcAddress(index: number): string {
   return `10.77.1.${11 + index}`;

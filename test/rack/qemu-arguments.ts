@@ -39,33 +39,53 @@ export const FIRST_DISK_ID = "disk0";
  */
 export function qemuArguments(hardware: Hardware, boot: BootIndexes): readonly string[] {
   const uefi = hardware.firmware === "uefi";
-  return [
-    "qemu-system-x86_64",
-    ...["-name", hardware.name, "-uuid", hardware.uuid, "-S"],
-    ...["-machine", "q35,smm=off,usb=off,graphics=off", "-accel", "tcg,thread=multi", "-cpu", "max"],
-    ...["-m", String(hardware.memoryMb), "-smp", String(hardware.cpus)],
-    ...["-nodefaults", "-no-user-config", "-display", "none", "-vga", "none"],
-    ...["-smbios", `type=1,manufacturer=ironrack,product=Virtual Rack ${uefi ? "UEFI" : "BIOS"},serial=RACK-${hardware.name},uuid=${hardware.uuid}`],
-    ...(uefi
-      ? [
-          ...["-drive", `if=pflash,format=raw,unit=0,readonly=on,file=${OVMF_CODE}`],
-          ...["-drive", `if=pflash,format=raw,unit=1,file=${commas(hardware.variables)}`],
-        ]
-      : []),
-    ...["-object", "rng-random,id=rng0,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng0"],
-    ...["-netdev", `tap,id=net0,ifname=${hardware.tap},script=no,downscript=no`],
+  const options: readonly (readonly string[])[] = [
+    ["-name", hardware.name],
+    ["-uuid", hardware.uuid],
+    ["-S"],
+    ["-machine", "q35,smm=off,usb=off,graphics=off"],
+    ["-accel", "tcg,thread=multi"],
+    ["-cpu", "max"],
+    ["-m", String(hardware.memoryMb)],
+    ["-smp", String(hardware.cpus)],
+    ["-nodefaults"],
+    ["-no-user-config"],
+    ["-display", "none"],
+    ["-vga", "none"],
+    [
+      "-smbios",
+      `type=1,manufacturer=ironrack,product=Virtual Rack ${uefi ? "UEFI" : "BIOS"},serial=RACK-${hardware.name},uuid=${hardware.uuid}`,
+    ],
+    ...(uefi ? flash(hardware.variables) : []),
+    ["-object", "rng-random,id=rng0,filename=/dev/urandom"],
+    ["-device", "virtio-rng-pci,rng=rng0"],
+    ["-netdev", `tap,id=net0,ifname=${hardware.tap},script=no,downscript=no`],
     // Under UEFI without a ROM, so that OVMF's own PXE and HTTP boot run.
-    ...["-device", `virtio-net-pci,id=${NIC_ID},netdev=net0,mac=${hardware.mac},bootindex=${boot.nic}${uefi ? ",romfile=" : ""}`],
+    [
+      "-device",
+      `virtio-net-pci,id=${NIC_ID},netdev=net0,mac=${hardware.mac},bootindex=${boot.nic}${uefi ? ",romfile=" : ""}`,
+    ],
     ...controllers(hardware.disks),
-    ...hardware.disks.flatMap((disk, index) => diskArguments(disk, index, index === 0 ? boot.disk : undefined)),
-    ...["-chardev", `socket,id=serial0,host=127.0.0.1,port=${hardware.consolePort},server=on,wait=off,logfile=${commas(hardware.consoleLog)},logappend=on`],
-    ...["-serial", "chardev:serial0"],
-    ...["-qmp", `unix:${commas(hardware.qmpSocket)},server=on,wait=off`],
+    ...hardware.disks.flatMap((disk, index) => diskOptions(disk, index, index === 0 ? boot.disk : undefined)),
+    [
+      "-chardev",
+      `socket,id=serial0,host=127.0.0.1,port=${hardware.consolePort},server=on,wait=off,logfile=${commas(hardware.consoleLog)},logappend=on`,
+    ],
+    ["-serial", "chardev:serial0"],
+    ["-qmp", `unix:${commas(hardware.qmpSocket)},server=on,wait=off`],
+  ];
+  return ["qemu-system-x86_64", ...options.flat()];
+}
+
+function flash(variables: string): readonly (readonly string[])[] {
+  return [
+    ["-drive", `if=pflash,format=raw,unit=0,readonly=on,file=${OVMF_CODE}`],
+    ["-drive", `if=pflash,format=raw,unit=1,file=${commas(variables)}`],
   ];
 }
 
-function controllers(disks: readonly Disk[]): readonly string[] {
-  return disks.some((disk) => disk.bus === "scsi") ? ["-device", "virtio-scsi-pci,id=scsi0"] : [];
+function controllers(disks: readonly Disk[]): readonly (readonly string[])[] {
+  return disks.some((disk) => disk.bus === "scsi") ? [["-device", "virtio-scsi-pci,id=scsi0"]] : [];
 }
 
 const DISK_DEVICE: Readonly<Record<DiskBus, string>> = {
@@ -75,14 +95,17 @@ const DISK_DEVICE: Readonly<Record<DiskBus, string>> = {
   nvme: "nvme",
 };
 
-function diskArguments(disk: Disk, index: number, bootIndex: number | undefined): readonly string[] {
+function diskOptions(disk: Disk, index: number, bootIndex: number | undefined): readonly (readonly string[])[] {
   const drive = `drive${index}`;
   const place = disk.bus === "sata" ? `,bus=ide.${index}` : "";
   const boot = bootIndex === undefined ? "" : `,bootindex=${bootIndex}`;
   return [
     // A rack is thrown away after the test: flushes may be ignored.
-    ...["-drive", `if=none,id=${drive},file=${commas(disk.path)},format=raw,cache=unsafe,aio=threads,discard=unmap,detect-zeroes=unmap`],
-    ...["-device", `${DISK_DEVICE[disk.bus]}${place},id=disk${index},drive=${drive},serial=${disk.serial}${boot}`],
+    [
+      "-drive",
+      `if=none,id=${drive},file=${commas(disk.path)},format=raw,cache=unsafe,aio=threads,discard=unmap,detect-zeroes=unmap`,
+    ],
+    ["-device", `${DISK_DEVICE[disk.bus]}${place},id=disk${index},drive=${drive},serial=${disk.serial}${boot}`],
   ];
 }
 

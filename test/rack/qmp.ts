@@ -43,7 +43,11 @@ export class Qmp implements Disposable {
   }
 
   /** Connects as soon as QEMU listens, for as long as `alive` says that it may still come. */
-  static async connect(path: string, alive: () => boolean, onEvent: (event: string, data: JsonObject) => void): Promise<Qmp> {
+  static async connect(
+    path: string,
+    alive: () => boolean,
+    onEvent: (event: string, data: JsonObject) => void,
+  ): Promise<Qmp> {
     for (;;) {
       const socket = await attempt(path);
       if (socket !== undefined) {

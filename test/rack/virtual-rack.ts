@@ -82,7 +82,18 @@ export class VirtualRack implements AsyncDisposable {
       ["IdentitiesOnly", "yes"],
       ["ConnectTimeout", "20"],
     ].map(([name, value]) => `-o${name}=${value}`);
-    return await this.spawn(["timeout", String(timeoutSeconds), "ssh", "-F", "none", "-i", keyFile, ...options, address, command]).ended;
+    return await this.spawn([
+      "timeout",
+      String(timeoutSeconds),
+      "ssh",
+      "-F",
+      "none",
+      "-i",
+      keyFile,
+      ...options,
+      address,
+      command,
+    ]).ended;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -105,7 +116,9 @@ export async function openRack(options: RackOptions): Promise<VirtualRack> {
     for (const [index, spec] of options.machines.entries()) {
       const machine = scope.use(new Machine({ spec, index, enclosure, directory, socketDirectory, log }));
       const account = spec.bmc ?? { username: "admin", password: `secret-of-${spec.name}`.slice(0, 16) };
-      const bmc = scope.use(new Bmc({ machine, enclosure, address: bmcAddress(index), ...account, directory, socketDirectory, log }));
+      const bmc = scope.use(
+        new Bmc({ machine, enclosure, address: bmcAddress(index), ...account, directory, socketDirectory, log }),
+      );
       machines.push({ machine, bmc });
     }
     const broker = scope.use(

@@ -12,5 +12,6 @@ test("every machine has its own MAC, tap and BMC address", () => {
 test("the layout puts each tap on the provisioning bridge and each BMC's address on the BMC network", () => {
   const commands = layoutCommands(2);
   for (const tap of ["tap0", "tap1"]) assert.ok(commands.includes(`ip link set ${tap} master prov0 up`));
-  for (const address of ["10.77.1.11", "10.77.1.12"]) assert.ok(commands.includes(`ip addr add ${address}/24 dev bmc0`));
+  for (const address of ["10.77.1.11", "10.77.1.12"])
+    assert.ok(commands.includes(`ip addr add ${address}/24 dev bmc0`));
 });

@@ -3,7 +3,16 @@ import { Fault, toFault } from "../core/fault.ts";
 import type { JsonObject } from "../core/json.ts";
 import type { Log } from "../core/log.ts";
 import type { NodeUuid } from "../core/brand.ts";
-import type { CommandReader, CommitOptions, HistoryReader, LeaseReader, NodeReader, PortReader, Store, Transaction } from "../domain/store.ts";
+import type {
+  CommandReader,
+  CommitOptions,
+  HistoryReader,
+  LeaseReader,
+  NodeReader,
+  PortReader,
+  Store,
+  Transaction,
+} from "../domain/store.ts";
 import type { Disk } from "./disk.ts";
 import { type Retention, trim } from "./retention.ts";
 import { commandReader, leaseReader, nodeReader, portReader, State } from "./state.ts";
@@ -78,7 +87,12 @@ export class IndexedStore implements Store, AsyncDisposable {
   commit<T>(work: (tx: Transaction) => T, options: CommitOptions = {}): Promise<T> {
     if (this.#closing !== undefined) return Promise.reject(new Fault("storage", "store.closed", "the store is closed"));
     return new Promise<T>((resolve, reject) => {
-      this.#queue.push({ work, durable: options.durable ?? true, resolve: resolve as (result: unknown) => void, reject });
+      this.#queue.push({
+        work,
+        durable: options.durable ?? true,
+        resolve: resolve as (result: unknown) => void,
+        reject,
+      });
       this.#draining ??= this.#drain();
     });
   }
@@ -171,7 +185,9 @@ export class IndexedStore implements Store, AsyncDisposable {
 }
 
 function abortFault(signal: AbortSignal): Fault {
-  return signal.reason instanceof Fault ? signal.reason : new Fault("cancelled", "cancelled", "cancelled", { cause: signal.reason });
+  return signal.reason instanceof Fault
+    ? signal.reason
+    : new Fault("cancelled", "cancelled", "cancelled", { cause: signal.reason });
 }
 
 function asStorageFault(error: unknown): Fault {

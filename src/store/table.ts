@@ -84,9 +84,14 @@ export class Table<K extends string, V, I extends string> {
       const entry = index.unique ? index.entry(row) : null;
       const holder = entry === null ? undefined : this.find(name, entry)[0];
       if (entry !== null && holder !== undefined && this.#shape.key(holder) !== key) {
-        throw new Fault("conflict", `${this.#shape.noun}.duplicate`, `a ${this.#shape.noun} with ${name} ${entry} exists already`, {
-          detail: { field: name },
-        });
+        throw new Fault(
+          "conflict",
+          `${this.#shape.noun}.duplicate`,
+          `a ${this.#shape.noun} with ${name} ${entry} exists already`,
+          {
+            detail: { field: name },
+          },
+        );
       }
     }
     this.#set(key, row);

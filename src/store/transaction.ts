@@ -84,9 +84,14 @@ function appendHistory(layer: State, clock: Clock, entry: Omit<HistoryEntry, "se
 /** An acknowledgement that is not news changes nothing. */
 function acknowledge(layer: State, seq: number): void {
   if (!Number.isSafeInteger(seq) || seq > layer.marks.lastSeq) {
-    throw new Fault("invalid", "outbox.unknown", `seq: the history ends at ${layer.marks.lastSeq}, ${seq} cannot be acknowledged`, {
-      detail: { field: "seq" },
-    });
+    throw new Fault(
+      "invalid",
+      "outbox.unknown",
+      `seq: the history ends at ${layer.marks.lastSeq}, ${seq} cannot be acknowledged`,
+      {
+        detail: { field: "seq" },
+      },
+    );
   }
   if (seq > layer.marks.acknowledged) layer.marks = { ...layer.marks, acknowledged: seq };
 }

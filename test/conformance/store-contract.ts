@@ -1,7 +1,15 @@
 import assert from "node:assert/strict";
 import { setImmediate as turn } from "node:timers/promises";
 import { it } from "node:test";
-import { type Ipv4Address, type MacAddress, type NodeUuid, parseIpv4Address, parseMacAddress, parseNodeUuid, parsePortUuid } from "../../src/core/brand.ts";
+import {
+  type Ipv4Address,
+  type MacAddress,
+  type NodeUuid,
+  parseIpv4Address,
+  parseMacAddress,
+  parseNodeUuid,
+  parsePortUuid,
+} from "../../src/core/brand.ts";
 import type { Clock } from "../../src/core/clock.ts";
 import { Fault } from "../../src/core/fault.ts";
 import type { CommandRecord } from "../../src/domain/command-record.ts";
@@ -18,23 +26,62 @@ export function aUuid(index: number): NodeUuid {
 
 export function aNode(index: number, changes: Partial<Node> = {}): Node {
   return {
-    uuid: aUuid(index), name: `node-${index}`, description: null, driver: "ipmi", interfaces: {}, driverInfo: {}, instanceInfo: {},
-    properties: {}, extra: {}, instanceUuid: null, resourceClass: null, traits: [], provisionState: "enroll",
-    targetProvisionState: null, provisionUpdatedAt: null, powerState: null, targetPowerState: null, maintenance: false,
-    maintenanceReason: null, fault: null, lastError: null, protected: false, protectedReason: null, retired: false,
-    retiredReason: null, automatedClean: null, bootMode: null, bootTarget: "none", agent: null, operation: null,
-    inspectionStartedAt: null, inspectionFinishedAt: null, createdAt: aTime, updatedAt: aTime, ...changes,
+    uuid: aUuid(index),
+    name: `node-${index}`,
+    description: null,
+    driver: "ipmi",
+    interfaces: {},
+    driverInfo: {},
+    instanceInfo: {},
+    properties: {},
+    extra: {},
+    instanceUuid: null,
+    resourceClass: null,
+    traits: [],
+    provisionState: "enroll",
+    targetProvisionState: null,
+    provisionUpdatedAt: null,
+    powerState: null,
+    targetPowerState: null,
+    maintenance: false,
+    maintenanceReason: null,
+    fault: null,
+    lastError: null,
+    protected: false,
+    protectedReason: null,
+    retired: false,
+    retiredReason: null,
+    automatedClean: null,
+    bootMode: null,
+    bootTarget: "none",
+    agent: null,
+    operation: null,
+    inspectionStartedAt: null,
+    inspectionFinishedAt: null,
+    createdAt: aTime,
+    updatedAt: aTime,
+    ...changes,
   };
 }
 
 export function aMac(index: number): MacAddress {
-  return parseMacAddress(`52:54:00:00:${(index >> 8).toString(16).padStart(2, "0")}:${(index & 255).toString(16).padStart(2, "0")}`);
+  return parseMacAddress(
+    `52:54:00:00:${(index >> 8).toString(16).padStart(2, "0")}:${(index & 255).toString(16).padStart(2, "0")}`,
+  );
 }
 
 export function aPort(index: number, node: NodeUuid, changes: Partial<Port> = {}): Port {
   return {
-    uuid: parsePortUuid(`10000000-0000-4000-8000-${index.toString(16).padStart(12, "0")}`), nodeUuid: node, address: aMac(index),
-    pxeEnabled: true, localLinkConnection: {}, physicalNetwork: null, extra: {}, createdAt: aTime, updatedAt: aTime, ...changes,
+    uuid: parsePortUuid(`10000000-0000-4000-8000-${index.toString(16).padStart(12, "0")}`),
+    nodeUuid: node,
+    address: aMac(index),
+    pxeEnabled: true,
+    localLinkConnection: {},
+    physicalNetwork: null,
+    extra: {},
+    createdAt: aTime,
+    updatedAt: aTime,
+    ...changes,
   };
 }
 
@@ -43,11 +90,29 @@ export function anAddress(index: number): Ipv4Address {
 }
 
 export function aLease(index: number, changes: Partial<Lease> = {}): Lease {
-  return { address: anAddress(index), client: `id:01${index}`, mac: aMac(index), hostname: null, state: "bound", expiresAt: 1000 + index, ...changes };
+  return {
+    address: anAddress(index),
+    client: `id:01${index}`,
+    mac: aMac(index),
+    hostname: null,
+    state: "bound",
+    expiresAt: 1000 + index,
+    ...changes,
+  };
 }
 
 export function aCommand(id: string, changes: Partial<CommandRecord> = {}): CommandRecord {
-  return { id, method: "node.create", params: { driver: "ipmi" }, receivedAt: aTime, expiresAt: null, reply: null, answer: null, delivered: false, ...changes };
+  return {
+    id,
+    method: "node.create",
+    params: { driver: "ipmi" },
+    receivedAt: aTime,
+    expiresAt: null,
+    reply: null,
+    answer: null,
+    delivered: false,
+    ...changes,
+  };
 }
 
 export function anEntry(step: number): Omit<HistoryEntry, "seq" | "time"> {
@@ -80,7 +145,10 @@ export function storeContract(open: (clock: Clock) => Promise<StoreUnderTest>, m
   };
 
   rule("a node that was put is found by uuid and by name, and survives", async (subject) => {
-    const node = aNode(1, { driverInfo: { ipmi_address: "10.0.0.1", ipmi_password: "kept" }, properties: { cpus: 4, nested: { a: [1, null, "x"] } } });
+    const node = aNode(1, {
+      driverInfo: { ipmi_address: "10.0.0.1", ipmi_password: "kept" },
+      properties: { cpus: 4, nested: { a: [1, null, "x"] } },
+    });
     await subject.store.commit((tx) => tx.nodes.put(node));
     await afterReopen(subject, async (store) => {
       assert.deepEqual(store.nodes.get(node.uuid), node);
@@ -106,15 +174,20 @@ export function storeContract(open: (clock: Clock) => Promise<StoreUnderTest>, m
     const seen: number[] = [];
     const commits = [];
     for (let index = 0; index < 200; index += 1) {
-      commits.push(store.commit((tx) => {
-        const count = Number(tx.nodes.get(aUuid(1))?.extra["count"] ?? 0);
-        seen.push(count);
-        tx.nodes.put(aNode(1, { extra: { count: count + 1 } }));
-      }));
+      commits.push(
+        store.commit((tx) => {
+          const count = Number(tx.nodes.get(aUuid(1))?.extra["count"] ?? 0);
+          seen.push(count);
+          tx.nodes.put(aNode(1, { extra: { count: count + 1 } }));
+        }),
+      );
       if (index % 37 === 0) await turn();
     }
     await Promise.all(commits);
-    assert.deepEqual(seen, Array.from({ length: 200 }, (_, index) => index));
+    assert.deepEqual(
+      seen,
+      Array.from({ length: 200 }, (_, index) => index),
+    );
     assert.equal(store.nodes.get(aUuid(1))?.extra["count"], 200);
   });
 
@@ -131,12 +204,18 @@ export function storeContract(open: (clock: Clock) => Promise<StoreUnderTest>, m
     await assert.rejects(failing, (error: Fault) => error.code === "test");
     await before;
     assert.equal(await after, 1);
-    assert.deepEqual(store.nodes.list().map((node) => node.uuid), [aUuid(1)]);
+    assert.deepEqual(
+      store.nodes.list().map((node) => node.uuid),
+      [aUuid(1)],
+    );
     assert.equal(store.outbox.acknowledged, 0);
   });
 
   rule("an asynchronous callback is refused and writes nothing", async ({ store }) => {
-    await assert.rejects(store.commit(async (tx) => tx.nodes.put(aNode(1))), (error: Fault) => error.kind === "internal");
+    await assert.rejects(
+      store.commit(async (tx) => tx.nodes.put(aNode(1))),
+      (error: Fault) => error.kind === "internal",
+    );
     assert.equal(store.nodes.list().length, 0);
   });
 
@@ -146,8 +225,14 @@ export function storeContract(open: (clock: Clock) => Promise<StoreUnderTest>, m
       tx.nodes.put(aNode(2));
       tx.ports.put(aPort(1, aUuid(1)));
     });
-    await assert.rejects(store.commit((tx) => tx.nodes.put(aNode(2, { name: "node-1" }))), (error: Fault) => error.kind === "conflict");
-    await assert.rejects(store.commit((tx) => tx.ports.put(aPort(2, aUuid(2), { address: aMac(1) }))), (error: Fault) => error.kind === "conflict");
+    await assert.rejects(
+      store.commit((tx) => tx.nodes.put(aNode(2, { name: "node-1" }))),
+      (error: Fault) => error.kind === "conflict",
+    );
+    await assert.rejects(
+      store.commit((tx) => tx.ports.put(aPort(2, aUuid(2), { address: aMac(1) }))),
+      (error: Fault) => error.kind === "conflict",
+    );
     await store.commit((tx) => {
       tx.nodes.put(aNode(2, { name: null }));
       tx.nodes.put(aNode(1, { name: "node-2" }));
@@ -181,14 +266,20 @@ export function storeContract(open: (clock: Clock) => Promise<StoreUnderTest>, m
       assert.equal(tx.ports.byAddress(aMac(1)), undefined);
     });
     await afterReopen(subject, async (store) => {
-      assert.deepEqual(store.ports.list().map((port) => port.address), [aMac(3)]);
+      assert.deepEqual(
+        store.ports.list().map((port) => port.address),
+        [aMac(3)],
+      );
       assert.equal(store.ports.byAddress(aMac(1)), undefined);
       assert.equal(await store.inventory.get(aUuid(1)), undefined);
     });
   });
 
   rule("a port needs its node", async ({ store }) => {
-    await assert.rejects(store.commit((tx) => tx.ports.put(aPort(1, aUuid(9)))), (error: Fault) => error.kind === "not-found");
+    await assert.rejects(
+      store.commit((tx) => tx.ports.put(aPort(1, aUuid(9)))),
+      (error: Fault) => error.kind === "not-found",
+    );
   });
 
   rule("an inventory is read back as it came", async (subject) => {
@@ -221,51 +312,83 @@ export function storeContract(open: (clock: Clock) => Promise<StoreUnderTest>, m
     });
   });
 
-  rule("a command is unanswered in the order of arrival until it has its answer, and undelivered until its reply is acknowledged", async (subject) => {
-    const { store } = subject;
-    const reply = { topic: "site/reply", correlation: "AQI=" };
-    await store.commit((tx) => {
-      for (const id of ["z", "a", "m"]) tx.commands.accept(aCommand(id, { reply }));
-      tx.commands.accept(aCommand("b"));
-    });
-    await store.commit((tx) => {
-      tx.commands.answer("a", { ok: true, result: { uuid: "1" } });
-      tx.commands.answer("b", { ok: false, kind: "invalid", code: "invalid", message: "no", detail: { field: "x" } });
-    });
-    await afterReopen(subject, async (present) => {
-      assert.deepEqual(present.commands.unanswered().map((command) => command.id), ["z", "m"]);
-      assert.deepEqual(present.commands.undelivered().map((command) => command.id), ["a"]);
-      assert.deepEqual(present.commands.get("a"), aCommand("a", { reply, params: null, answer: { ok: true, result: { uuid: "1" } } }));
-      assert.deepEqual(present.commands.get("z")?.params, { driver: "ipmi" });
-    });
-    if (subject.reopen !== undefined) return;
-    await store.commit((tx) => tx.commands.delivered("a"));
-    assert.deepEqual(store.commands.undelivered(), []);
-  });
+  rule(
+    "a command is unanswered in the order of arrival until it has its answer, and undelivered until its reply is acknowledged",
+    async (subject) => {
+      const { store } = subject;
+      const reply = { topic: "site/reply", correlation: "AQI=" };
+      await store.commit((tx) => {
+        for (const id of ["z", "a", "m"]) tx.commands.accept(aCommand(id, { reply }));
+        tx.commands.accept(aCommand("b"));
+      });
+      await store.commit((tx) => {
+        tx.commands.answer("a", { ok: true, result: { uuid: "1" } });
+        tx.commands.answer("b", { ok: false, kind: "invalid", code: "invalid", message: "no", detail: { field: "x" } });
+      });
+      await afterReopen(subject, async (present) => {
+        assert.deepEqual(
+          present.commands.unanswered().map((command) => command.id),
+          ["z", "m"],
+        );
+        assert.deepEqual(
+          present.commands.undelivered().map((command) => command.id),
+          ["a"],
+        );
+        assert.deepEqual(
+          present.commands.get("a"),
+          aCommand("a", { reply, params: null, answer: { ok: true, result: { uuid: "1" } } }),
+        );
+        assert.deepEqual(present.commands.get("z")?.params, { driver: "ipmi" });
+      });
+      if (subject.reopen !== undefined) return;
+      await store.commit((tx) => tx.commands.delivered("a"));
+      assert.deepEqual(store.commands.undelivered(), []);
+    },
+  );
 
   rule("a command's id is accepted once and answered once", async ({ store }) => {
     await store.commit((tx) => tx.commands.accept(aCommand("a")));
-    await assert.rejects(store.commit((tx) => tx.commands.accept(aCommand("a"))), (error: Fault) => error.kind === "conflict");
+    await assert.rejects(
+      store.commit((tx) => tx.commands.accept(aCommand("a"))),
+      (error: Fault) => error.kind === "conflict",
+    );
     await store.commit((tx) => tx.commands.answer("a", { ok: true, result: null }));
-    await assert.rejects(store.commit((tx) => tx.commands.answer("a", { ok: true, result: 1 })), (error: Fault) => error.kind === "conflict");
-    await assert.rejects(store.commit((tx) => tx.commands.answer("b", { ok: true, result: 1 })), (error: Fault) => error.kind === "not-found");
+    await assert.rejects(
+      store.commit((tx) => tx.commands.answer("a", { ok: true, result: 1 })),
+      (error: Fault) => error.kind === "conflict",
+    );
+    await assert.rejects(
+      store.commit((tx) => tx.commands.answer("b", { ok: true, result: 1 })),
+      (error: Fault) => error.kind === "not-found",
+    );
     assert.deepEqual(store.commands.get("a")?.answer, { ok: true, result: null });
   });
 
   rule("history is numbered from 1 without gaps, also over callbacks that throw", async (subject) => {
     const commits = Array.from({ length: 50 }, (_, index) =>
-      subject.store.commit((tx) => {
-        const { seq } = tx.history.append(anEntry(index));
-        if (index % 5 === 4) throw new Fault("conflict", "test", "no");
-        return seq;
-      }, { durable: index % 2 === 0 }),
+      subject.store.commit(
+        (tx) => {
+          const { seq } = tx.history.append(anEntry(index));
+          if (index % 5 === 4) throw new Fault("conflict", "test", "no");
+          return seq;
+        },
+        { durable: index % 2 === 0 },
+      ),
     );
-    const seqs = (await Promise.allSettled(commits)).flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
-    assert.deepEqual(seqs, Array.from({ length: 40 }, (_, index) => index + 1));
+    const seqs = (await Promise.allSettled(commits)).flatMap((result) =>
+      result.status === "fulfilled" ? [result.value] : [],
+    );
+    assert.deepEqual(
+      seqs,
+      Array.from({ length: 40 }, (_, index) => index + 1),
+    );
     await afterReopen(subject, async (store) => {
       assert.equal(store.history.lastSeq, 40);
       const entries = await store.history.read(0, 1000);
-      assert.deepEqual(entries.map((entry) => entry.seq), seqs);
+      assert.deepEqual(
+        entries.map((entry) => entry.seq),
+        seqs,
+      );
       assert.deepEqual(await store.history.read(10, 3), entries.slice(10, 13));
       assert.deepEqual(await store.history.read(40, 3), []);
       assert.equal(entries[0]?.data["step"], 0);
@@ -273,21 +396,24 @@ export function storeContract(open: (clock: Clock) => Promise<StoreUnderTest>, m
     });
   });
 
-  rule("waitAfter resolves once an entry is on disk, at once if it is there already, and rejects when it is aborted", async ({ store }) => {
-    const controller = new AbortController();
-    let woken = false;
-    const waiting = store.history.waitAfter(0, controller.signal).then(() => (woken = true));
-    await store.commit((tx) => tx.nodes.put(aNode(1)));
-    await turn();
-    assert.equal(woken, false);
-    await store.commit((tx) => tx.history.append(anEntry(1)));
-    await waiting;
-    await store.history.waitAfter(0, controller.signal);
-    const aborted = store.history.waitAfter(1, controller.signal);
-    controller.abort();
-    await assert.rejects(aborted, (error: Fault) => error.kind === "cancelled");
-    await assert.rejects(store.history.waitAfter(1, controller.signal), (error: Fault) => error.kind === "cancelled");
-  });
+  rule(
+    "waitAfter resolves once an entry is on disk, at once if it is there already, and rejects when it is aborted",
+    async ({ store }) => {
+      const controller = new AbortController();
+      let woken = false;
+      const waiting = store.history.waitAfter(0, controller.signal).then(() => (woken = true));
+      await store.commit((tx) => tx.nodes.put(aNode(1)));
+      await turn();
+      assert.equal(woken, false);
+      await store.commit((tx) => tx.history.append(anEntry(1)));
+      await waiting;
+      await store.history.waitAfter(0, controller.signal);
+      const aborted = store.history.waitAfter(1, controller.signal);
+      controller.abort();
+      await assert.rejects(aborted, (error: Fault) => error.kind === "cancelled");
+      await assert.rejects(store.history.waitAfter(1, controller.signal), (error: Fault) => error.kind === "cancelled");
+    },
+  );
 
   rule("the outbox mark rises and never falls, and cannot pass the history's end", async (subject) => {
     await subject.store.commit((tx) => {
@@ -295,20 +421,32 @@ export function storeContract(open: (clock: Clock) => Promise<StoreUnderTest>, m
     });
     await subject.store.commit((tx) => tx.outbox.acknowledge(3));
     await subject.store.commit((tx) => tx.outbox.acknowledge(2));
-    await assert.rejects(subject.store.commit((tx) => tx.outbox.acknowledge(6)), (error: Fault) => error.kind === "invalid");
+    await assert.rejects(
+      subject.store.commit((tx) => tx.outbox.acknowledge(6)),
+      (error: Fault) => error.kind === "invalid",
+    );
     await afterReopen(subject, async (store) => assert.equal(store.outbox.acknowledged, 3));
   });
 
-  rule("what was asked for before closing is on disk, what comes after is refused; closing twice is closing once", async (subject) => {
-    const { store } = subject;
-    const last = store.commit((tx) => tx.nodes.put(aNode(1)));
-    const closing = store[Symbol.asyncDispose]();
-    await assert.rejects(store.commit((tx) => tx.nodes.put(aNode(2))), (error: Fault) => error.kind === "storage");
-    await last;
-    await closing;
-    await store[Symbol.asyncDispose]();
-    if (subject.reopen === undefined) return;
-    await using again = await subject.reopen();
-    assert.deepEqual(again.nodes.list().map((node) => node.uuid), [aUuid(1)]);
-  });
+  rule(
+    "what was asked for before closing is on disk, what comes after is refused; closing twice is closing once",
+    async (subject) => {
+      const { store } = subject;
+      const last = store.commit((tx) => tx.nodes.put(aNode(1)));
+      const closing = store[Symbol.asyncDispose]();
+      await assert.rejects(
+        store.commit((tx) => tx.nodes.put(aNode(2))),
+        (error: Fault) => error.kind === "storage",
+      );
+      await last;
+      await closing;
+      await store[Symbol.asyncDispose]();
+      if (subject.reopen === undefined) return;
+      await using again = await subject.reopen();
+      assert.deepEqual(
+        again.nodes.list().map((node) => node.uuid),
+        [aUuid(1)],
+      );
+    },
+  );
 }

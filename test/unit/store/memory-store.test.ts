@@ -4,5 +4,8 @@ import { openMemoryStore } from "../../../src/store/memory-store.ts";
 import { storeContract } from "../../conformance/store-contract.ts";
 
 void describe("the memory store", () => {
-  storeContract(async (clock) => ({ store: openMemoryStore({ clock }) }), () => new FakeClock());
+  storeContract(
+    async (clock) => ({ store: openMemoryStore({ clock }) }),
+    () => new FakeClock(),
+  );
 });

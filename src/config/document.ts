@@ -1,0 +1,84 @@
+import { absent, type Field } from "./field.ts";
+import { configTable } from "./table.ts";
+
+const WIDTH = 116;
+
+/** The text of the appliance.conf that is shipped: every key with its meaning, defaults commented out. */
+export function renderFile(): string {
+  const lines = comment(
+    "Configuration of ironrackd (TOML). Every key is here; what is commented out shows the default, or an example where " +
+      "there is none. Files conf.d/*.conf beside this one are read after it and replace single keys. " +
+      "`ironrackd --check-config FILE` says what is wrong, with line and column. A change takes effect at a restart.",
+  );
+  for (const [name, { sentence, fields }] of Object.entries(configTable)) {
+    lines.push("", ...comment(sentence), `[${name}]`);
+    for (const [key, field] of Object.entries<Field<unknown>>(fields)) lines.push("", ...renderField(name, key, field));
+  }
+  return `${lines.join("\n")}\n`;
+}
+
+function renderField(section: string, key: string, field: Field<unknown>): readonly string[] {
+  const lines = comment(`${field.sentence} (${facts(field)})`);
+  if (section === "dhcp" && key === "reservations") {
+    return [...lines, "#[[dhcp.reservations]]", '#mac = "52:54:00:12:34:56"', '#address = "10.20.0.10"'];
+  }
+  const value = typeof field.written === "string" ? field.written : field.example;
+  return [...lines, `${field.written === null ? "" : "#"}${key} = ${value}`];
+}
+
+function facts(field: Field<unknown>): string {
+  const parts = [field.type];
+  if (field.unit !== null) parts.push(field.unit);
+  if (field.range !== null) parts.push(field.range);
+  if (field.written === null) parts.push("must be given");
+  else if (field.written === absent) parts.push("no default");
+  return parts.join("; ");
+}
+
+function comment(text: string): string[] {
+  const lines: string[] = [];
+  let line = "#";
+  for (const word of text.split(" ")) {
+    if (line.length + 1 + word.length > WIDTH) {
+      lines.push(line);
+      line = "#";
+    }
+    line += ` ${word}`;
+  }
+  return [...lines, line];
+}
+
+/** All keys as Markdown tables, a section each. */
+export function renderMarkdown(): string {
+  const parts: string[] = [];
+  for (const [name, { sentence, fields }] of Object.entries(configTable)) {
+    parts.push(
+      `### [${name}]`,
+      "",
+      sentence,
+      "",
+      "| key | type | unit | default | range | meaning | restart |",
+      "|---|---|---|---|---|---|---|",
+    );
+    for (const [key, field] of Object.entries<Field<unknown>>(fields)) {
+      const written =
+        typeof field.written === "string"
+          ? `\`${field.written}\``
+          : field.written === null
+            ? "(must be given)"
+            : "(none)";
+      const cells = [
+        `\`${key}\``,
+        field.type,
+        field.unit ?? "",
+        written,
+        field.range ?? "",
+        field.sentence,
+        field.restart ? "yes" : "no",
+      ];
+      parts.push(`| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`);
+    }
+    parts.push("");
+  }
+  return parts.join("\n");
+}

@@ -1,0 +1,55 @@
+import { type Ipv4Address, ipv4ToNumber } from "../core/brand.ts";
+import type { Config } from "./config.ts";
+import type { ConfigProblem } from "./load.ts";
+import type { Place } from "./toml.ts";
+
+/** What keys demand of one another. */
+export function relations(config: Config, placeOf: (key: string) => Place): readonly ConfigProblem[] {
+  const problems: ConfigProblem[] = [];
+  const problem = (key: string, message: string, at = placeOf(key)): void => void problems.push({ at, key, message });
+  networkRelations(config, problem);
+  if (config.mqtt.enabled && config.mqtt.url === null) problem("mqtt.url", "is missing: mqtt.enabled is true");
+  if ((config.mqtt.certFile === null) !== (config.mqtt.keyFile === null)) {
+    problem(config.mqtt.certFile === null ? "mqtt.key_file" : "mqtt.cert_file", "cert_file and key_file come together");
+  }
+  if (config.mqtt.password !== null && config.mqtt.username === null)
+    problem("mqtt.password_file", "a password needs mqtt.username");
+  if (config.api.port === config.boot.httpPort) problem("api.port", `is boot.http_port as well: ${config.api.port}`);
+  return problems;
+}
+
+type Report = (key: string, message: string, at?: Place) => void;
+
+function networkRelations({ boot, dhcp }: Config, problem: Report): void {
+  const { address, prefix } = boot.address;
+  const size = 2 ** (32 - prefix);
+  const network = ipv4ToNumber(address) - (ipv4ToNumber(address) % size);
+  const check = (key: string, candidate: Ipv4Address, at?: Place): void => {
+    const offset = ipv4ToNumber(candidate) - network;
+    if (offset < 0 || offset >= size)
+      problem(key, `${candidate} is not in the network of boot.address ${address}/${prefix}`, at);
+    else if (offset === 0 || offset === size - 1)
+      problem(key, `${candidate} is the network's own or its broadcast address`, at);
+  };
+  check("boot.address", address);
+  if ((dhcp.poolStart === null) !== (dhcp.poolEnd === null)) {
+    problem(dhcp.poolStart === null ? "dhcp.pool_end" : "dhcp.pool_start", "pool_start and pool_end come together");
+  }
+  if (dhcp.poolStart !== null && dhcp.poolEnd !== null) {
+    check("dhcp.pool_start", dhcp.poolStart);
+    check("dhcp.pool_end", dhcp.poolEnd);
+    if (ipv4ToNumber(dhcp.poolStart) > ipv4ToNumber(dhcp.poolEnd))
+      problem("dhcp.pool_end", `${dhcp.poolEnd} is below pool_start ${dhcp.poolStart}`);
+  }
+  if (dhcp.gateway !== null) check("dhcp.gateway", dhcp.gateway);
+  const seen = new Set<string>();
+  for (const reservation of dhcp.reservations) {
+    check("dhcp.reservations", reservation.address, reservation.at);
+    if (reservation.address === address)
+      problem("dhcp.reservations", `${address} is the appliance's own address`, reservation.at);
+    for (const value of [reservation.mac, reservation.address]) {
+      if (seen.has(value)) problem("dhcp.reservations", `${value} is reserved twice`, reservation.at);
+      seen.add(value);
+    }
+  }
+}

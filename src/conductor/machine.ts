@@ -114,12 +114,13 @@ export class ConductedMachine implements Machine {
     });
   }
 
-  async learn(found: { readonly properties?: JsonObject; readonly bootMode?: BootMode }): Promise<void> {
+  async learn(found: { readonly properties?: JsonObject; readonly bootMode?: BootMode; readonly powerState?: PowerState }): Promise<void> {
     await this.#parts.store.commit((tx) => {
       const node = nodeOf(tx, this.#uuid);
       change(tx, this.#parts.clock, node, {
         properties: { ...node.properties, ...found.properties },
         ...(found.bootMode === undefined ? {} : { bootMode: found.bootMode }),
+        ...(found.powerState === undefined ? {} : { powerState: found.powerState }),
       });
     });
   }

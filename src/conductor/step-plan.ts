@@ -13,7 +13,7 @@ function verifySteps(power: PowerInterface): readonly Step[] {
       abortable: false,
       repeatable: true,
       run: async (context) => {
-        await power.getPowerState(context, context);
+        await context.machine.learn({ powerState: await power.getPowerState(context, context) });
         return { kind: "done" };
       },
     },

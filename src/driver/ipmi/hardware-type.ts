@@ -1,0 +1,27 @@
+import type { IpmiBmcs } from "../../client/ipmi-bmcs.ts";
+import type { Clock } from "../../core/clock.ts";
+import type { HardwareType } from "../interfaces.ts";
+import { ipmiProperties } from "./driver-info.ts";
+import { IpmiManagement } from "./management.ts";
+import { IpmiPower } from "./power.ts";
+
+/**
+ * Hardware type `ipmi`: any machine whose BMC speaks IPMI 2.0 over LAN. Boot, deploy and inspect go over the network and
+ * the ramdisk, the same for every hardware type, and are given.
+ * @source Ironic drivers/ipmi.py
+ */
+export function ipmiHardwareType(
+  parts: { readonly bmcs: Pick<IpmiBmcs, "request">; readonly clock: Clock } & Pick<HardwareType, "boot" | "deploy" | "inspect">,
+): HardwareType {
+  const { boot, deploy, inspect } = parts;
+  return {
+    name: "ipmi",
+    // Ironic's name of these implementations, though no ipmitool is run.
+    power: new Map([["ipmitool", new IpmiPower(parts)]]),
+    management: new Map([["ipmitool", new IpmiManagement(parts)]]),
+    boot,
+    deploy,
+    inspect,
+    properties: ipmiProperties,
+  };
+}

@@ -6,7 +6,7 @@ import type { Node } from "../domain/node.ts";
 import type { Operation, PlannedStep, StepKind } from "../domain/operation.ts";
 import { type ProvisionEvent, provisionStates, type ProvisionVerb } from "../domain/provision-state.ts";
 import type { StepOutcome } from "../driver/interfaces.ts";
-import type { DriverRegistry } from "../driver/registry.ts";
+import type { DriverRegistry } from "./driver-registry.ts";
 import { ConductedMachine, type MachineParts } from "./machine.ts";
 import { change, moveState, nodeOf, record } from "./node-changes.ts";
 import type { HeldLock, NodeLocks } from "./node-lock.ts";

@@ -4,7 +4,7 @@ import { millis } from "../core/units.ts";
 import type { Node } from "../domain/node.ts";
 import type { PowerState, PowerTarget } from "../domain/power-state.ts";
 import { provisionStates } from "../domain/provision-state.ts";
-import type { DriverRegistry } from "../driver/registry.ts";
+import type { DriverRegistry } from "./driver-registry.ts";
 import { type MachineParts, recordPower } from "./machine.ts";
 import { change, nodeOf, record } from "./node-changes.ts";
 import type { HeldLock, NodeLocks } from "./node-lock.ts";

@@ -1,7 +1,7 @@
 import { Fault } from "../core/fault.ts";
 import type { Node } from "../domain/node.ts";
 import { provisionStates } from "../domain/provision-state.ts";
-import type { DriverRegistry } from "../driver/registry.ts";
+import type { DriverRegistry } from "./driver-registry.ts";
 import type { MachineParts } from "./machine.ts";
 import { change, nodeOf, record } from "./node-changes.ts";
 import type { NodeLocks } from "./node-lock.ts";

@@ -4,7 +4,7 @@ import type { HistoryEntry } from "../domain/history.ts";
 import type { Lease } from "../domain/lease.ts";
 import type { InterfaceName, Node, Port } from "../domain/node.ts";
 import type { PlannedStep } from "../domain/operation.ts";
-import type { DriverRegistry } from "../driver/registry.ts";
+import type { DriverRegistry } from "./driver-registry.ts";
 
 /*
  * Ironic's JSON for our records: the only file that knows snake_case. It lies here and not in the REST door, because the

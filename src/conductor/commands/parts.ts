@@ -3,7 +3,7 @@ import { Fault } from "../../core/fault.ts";
 import type { JsonObject } from "../../core/json.ts";
 import type { Node } from "../../domain/node.ts";
 import type { NodeReader } from "../../domain/store.ts";
-import type { DriverRegistry } from "../../driver/registry.ts";
+import type { DriverRegistry } from "../driver-registry.ts";
 import type { MachineParts } from "../machine.ts";
 import type { NodeLocks } from "../node-lock.ts";
 import type { OperationRunner } from "../operation-runner.ts";

@@ -1,6 +1,6 @@
 import { Fault, invalid } from "../core/fault.ts";
 import type { InterfaceName, Node } from "../domain/node.ts";
-import type { HardwareType, Interfaces } from "./interfaces.ts";
+import type { HardwareType, Interfaces } from "../driver/interfaces.ts";
 
 /** The interfaces that hardware types implement today; the others of Ironic answer `unsupported`. */
 const IMPLEMENTED = ["power", "management", "boot", "deploy", "inspect"] as const satisfies readonly (InterfaceName & keyof HardwareType)[];

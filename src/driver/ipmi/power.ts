@@ -20,7 +20,11 @@ const SETTLE: Millis = seconds(10);
 /** A power supply needs a moment between off and on. @source IPMI 2.0 §28.3: a power cycle stays off for at least a second */
 const OFF_PAUSE: Millis = seconds(1);
 
+/** A reading may need a lost session to be noticed and another to be opened. */
+const READ_LIMIT: Millis = seconds(20);
+
 const POLL_FIRST: Millis = millis(250);
+const POLL_GROWTH = 1.5;
 const POLL_LONGEST: Millis = seconds(5);
 
 /** What brings a machine into a state. */
@@ -92,7 +96,8 @@ export class IpmiPower implements PowerInterface {
   }
 
   async #read(info: IpmiDriverInfo, options: CallOptions): Promise<PowerState> {
-    const status = await this.#bmcs.request(info.target, getChassisStatus, undefined, options);
+    using deadline = this.#clock.deadline(READ_LIMIT, options.signal);
+    const status = await this.#bmcs.request(info.target, getChassisStatus, undefined, { ...options, signal: deadline.signal });
     return status.powerOn ? "power on" : "power off";
   }
 
@@ -106,61 +111,61 @@ export class IpmiPower implements PowerInterface {
     if ((await this.#read(info, options)) === wanted.reaches) return wanted.reaches;
     using deadline = this.#clock.deadline(limit, options.signal);
     const within = { ...options, signal: deadline.signal };
-    let lastFault: Fault | undefined;
+    let trouble: Fault | undefined;
     try {
       for (;;) {
-        const confirmed = await this.#ask(info, wanted.action, within);
-        const settled = confirmed ? Number.POSITIVE_INFINITY : this.#clock.now() + SETTLE;
-        let pause: number = POLL_FIRST;
-        while (this.#clock.now() < settled) {
-          try {
-            if ((await this.#read(info, within)) === wanted.reaches) return wanted.reaches;
-            lastFault = undefined;
-          } catch (error) {
-            // BMCs fall silent for a while when the power changes; what ends the waiting is the deadline.
-            lastFault = toFault(error);
-            if (!mayPass(lastFault)) throw error;
-          }
-          await this.#clock.sleep(millis(Math.min(pause, POLL_LONGEST)), deadline.signal);
-          pause *= 1.5;
+        trouble = await this.#ask(info, wanted.action, within);
+        const settled = trouble === undefined ? Number.POSITIVE_INFINITY : this.#clock.now() + SETTLE;
+        for (let pause: number = POLL_FIRST; ; pause = Math.min(pause * POLL_GROWTH, POLL_LONGEST)) {
+          const seen = await this.#look(info, within);
+          if (seen === wanted.reaches) return seen;
+          if (isFault(seen)) trouble = seen;
+          // Not confirmed, and by now read to be as before: it was not carried out, and asking again is not blind.
+          else if (this.#clock.now() >= settled) break;
+          await this.#clock.sleep(millis(pause), deadline.signal);
         }
-        // Not confirmed, and still as before: it was not carried out. Reading may have failed all along; then asking again
-        // would be blind.
-        if (lastFault !== undefined) throw lastFault;
       }
     } catch (error) {
       if (options.signal.aborted || !deadline.signal.aborted) throw error;
-      throw notReached(wanted.reaches, limit, lastFault);
+      throw notReached(wanted.reaches, limit, trouble);
     }
   }
 
-  /** Whether the BMC confirmed the request. */
-  async #ask(info: IpmiDriverInfo, action: ChassisAction, options: CallOptions): Promise<boolean> {
+  /** The state, or what kept it from being read: BMCs fall silent for a while when the power changes. */
+  async #look(info: IpmiDriverInfo, options: CallOptions): Promise<PowerState | Fault> {
+    try {
+      return await this.#read(info, options);
+    } catch (error) {
+      const fault = toFault(error);
+      const mayPass = fault.kind === "timeout" || fault.kind === "unreachable" || fault.kind === "busy";
+      if (options.signal.aborted || !mayPass) throw fault;
+      return fault;
+    }
+  }
+
+  /** Asks once. What it returns is why it is not known whether the request was carried out; a refusal is thrown. */
+  async #ask(info: IpmiDriverInfo, action: ChassisAction, options: CallOptions): Promise<Fault | undefined> {
     try {
       await this.#bmcs.request(info.target, chassisControl, { action }, options);
-      return true;
+      return undefined;
     } catch (error) {
-      // C3h: the BMC gave up waiting for itself, so the outcome is as open as without an answer.
-      // D5h: "not in the present state", as some BMCs answer when the machine is in the wanted state already.
-      if (isFault(error) && [UNCONFIRMED, "ipmi.completion.c3", "ipmi.completion.d5"].includes(error.code)) {
-        options.log.info("bmc.retry", { peer: info.target.host, code: error.code, reason: error.message });
-        return false;
-      }
-      throw error;
+      if (!isFault(error) || !OPEN_OUTCOMES.includes(error.code)) throw error;
+      options.log.info("bmc.retry", { peer: info.target.host, code: error.code, reason: error.message });
+      return error;
     }
   }
 }
 
-/** Trouble of the way to the BMC, as opposed to a refusal. */
-function mayPass(fault: Fault): boolean {
-  return fault.kind === "timeout" || fault.kind === "unreachable" || fault.kind === "busy";
-}
+/**
+ * Answers, or their absence, after which only reading tells what happened. C3h: the BMC gave up waiting for itself. D5h:
+ * "not in the present state", as some BMCs answer when the machine already is where it shall be.
+ */
+const OPEN_OUTCOMES: readonly string[] = [UNCONFIRMED, "ipmi.completion.c3", "ipmi.completion.d5"];
 
-function notReached(state: PowerState, limit: Millis, lastFault: Fault | undefined): Fault {
-  const why =
-    lastFault === undefined ? "the BMC reports the old state; look at the machine's console and the BMC's event log" : lastFault.message;
+function notReached(state: PowerState, limit: Millis, trouble: Fault | undefined): Fault {
+  const why = trouble?.message ?? "the BMC took the request and still reports the old state; look at the console and the BMC's event log";
   return new Fault("timeout", "power.not-reached", `the machine did not reach "${state}" within ${limit / 1000} s: ${why}`, {
-    cause: lastFault,
+    cause: trouble,
     detail: { state, limitSeconds: limit / 1000 },
   });
 }

@@ -1,0 +1,114 @@
+#!/usr/bin/env bash
+# Runs the test suites and ends with one line `N passed, M failed`.
+#   bash test/run.sh [unit|native|peer|e2e|checks]...   without a name: all of them
+# Sets up what the chosen suites need first. Exit status 0 only when something ran and nothing failed.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+suites=("$@")
+[ ${#suites[@]} -gt 0 ] || suites=(checks unit native peer e2e)
+
+passed=0
+failed=0
+child=
+logs=$(mktemp -d "${TMPDIR:-/tmp}/ironrack-tests.XXXXXX")
+
+# The running suite gets the signal and cleans up after itself; then we end as interrupted.
+interrupted() {
+  trap '' INT TERM HUP
+  if [ -n "$child" ]; then
+    kill -TERM -- "-$child" 2>/dev/null
+    for _ in $(seq 100); do kill -0 -- "-$child" 2>/dev/null || break; sleep 0.1; done
+    kill -KILL -- "-$child" 2>/dev/null
+  fi
+  echo "interrupted; logs are in $logs"
+  echo "$passed passed, $((failed + 1)) failed"
+  exit 130
+}
+trap interrupted INT TERM HUP
+
+# run NAME COMMAND... : in a process group of its own, output shown and kept.
+run() {
+  local name=$1 status
+  shift
+  echo "== $name"
+  setsid "$@" >"$logs/$name.log" 2>&1 </dev/null &
+  child=$!
+  tail -n +1 -f --pid="$child" "$logs/$name.log" 2>/dev/null &
+  local tail=$!
+  wait "$child"
+  status=$?
+  wait "$tail" 2>/dev/null
+  child=
+  return "$status"
+}
+
+# One yes-or-no check counts as one test.
+check() {
+  if run "$@"; then passed=$((passed + 1)); else failed=$((failed + 1)); echo "FAILED: $1 (log: $logs/$1.log)"; fi
+}
+
+# node's runner says how many passed; a suite that ran none or died early has failed.
+node_suite() {
+  local name=$1 concurrency=$2 status ok bad
+  shift 2
+  local files=()
+  while IFS= read -r file; do files+=("$file"); done < <(find "$@" -name '*.test.js' 2>/dev/null | sort)
+  if [ ${#files[@]} -eq 0 ]; then failed=$((failed + 1)); echo "FAILED: $name has no tests"; return; fi
+  run "$name" node --enable-source-maps --test --test-reporter=spec --test-concurrency="$concurrency" "${files[@]}"
+  status=$?
+  ok=$(sed -n 's/^ℹ pass //p' "$logs/$name.log" | tail -n 1)
+  bad=$(sed -n 's/^ℹ \(fail\|cancelled\) //p' "$logs/$name.log" | tail -n 2 | awk "{ sum += \$1 } END { print sum + 0 }")
+  count "$name" "$status" "${ok:-0}" "${bad:-0}"
+}
+
+# The native suites close with a line of the same form as ours.
+native_suite() {
+  local name=$1 status line
+  shift
+  run "$name" "$@"
+  status=$?
+  line=$(grep -E '^[0-9]+ passed, [0-9]+ failed$' "$logs/$name.log" | tail -n 1)
+  count "$name" "$status" "$(echo "${line:-0 passed, 0 failed}" | cut -d' ' -f1)" "$(echo "${line:-0 passed, 0 failed}" | cut -d' ' -f3)"
+}
+
+count() {
+  local name=$1 status=$2 ok=$3 bad=$4
+  passed=$((passed + ok))
+  failed=$((failed + bad))
+  if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then failed=$((failed + 1)); echo "FAILED: $name ended with status $status (log: $logs/$name.log)"; fi
+  if [ "$ok" -eq 0 ] && [ "$status" -eq 0 ]; then failed=$((failed + 1)); echo "FAILED: $name ran no test"; fi
+}
+
+profiles=(npm)
+for suite in "${suites[@]}"; do
+  case $suite in
+    checks) ;;
+    unit) profiles+=(addon) ;;
+    native) profiles+=(native-test lab) ;;
+    peer) profiles+=(addon lab ramdisk) ;;
+    e2e) profiles+=(addon lab ramdisk image) ;;
+    *) echo "there is no suite \"$suite\"; suites are checks, unit, native, peer, e2e" >&2; exit 2 ;;
+  esac
+done
+bash test/setup.sh "${profiles[@]}" build || { echo "FAILED: set-up"; echo "0 passed, 1 failed"; exit 1; }
+
+for suite in "${suites[@]}"; do
+  case $suite in
+    checks)
+      check types npx tsc -p . --noEmit
+      check lint npx oxlint --type-aware
+      check format npx biome format .
+      ;;
+    unit) node_suite unit 2 build/test/unit ;;
+    native)
+      native_suite native bash native/test/run.sh
+      native_suite agent make -s -C native/test/agent check
+      ;;
+    peer) node_suite peer 1 build/test/peer build/test/conformance ;;
+    e2e) node_suite e2e 1 build/test/e2e ;;
+  esac
+done
+
+[ "$failed" -eq 0 ] && rm -rf "$logs" || echo "logs are in $logs"
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]

@@ -32,11 +32,19 @@ export class IpmiBmc implements AsyncDisposable {
    * One request. A read or a write (which leaves the same state however often it is sent) goes on in a new session when
    * the BMC has lost the old one. An action is sent once: `ipmi.unconfirmed` means that its effect must be read back.
    */
-  request<Request, Response>(command: IpmiCommand<Request, Response>, request: Request, wait: IpmiWait): Promise<Response> {
+  request<Request, Response>(
+    command: IpmiCommand<Request, Response>,
+    request: Request,
+    wait: IpmiWait,
+  ): Promise<Response> {
     return this.#queued(wait, () => this.#request(command, request, wait));
   }
 
-  async #request<Request, Response>(command: IpmiCommand<Request, Response>, request: Request, wait: IpmiWait): Promise<Response> {
+  async #request<Request, Response>(
+    command: IpmiCommand<Request, Response>,
+    request: Request,
+    wait: IpmiWait,
+  ): Promise<Response> {
     const kept = this.#session;
     if (kept === undefined) return await this.#once(await this.#open(wait), command, request, wait);
     if (command.effect === "action") {
@@ -72,14 +80,20 @@ export class IpmiBmc implements AsyncDisposable {
     } finally {
       if (this.counters.malformed > 0 && !this.#malformedTold) {
         this.#malformedTold = true;
-        wait.log.warn("bmc.malformed", { peer: `${this.target.host}:${this.target.port}`, count: this.counters.malformed });
+        wait.log.warn("bmc.malformed", {
+          peer: `${this.target.host}:${this.target.port}`,
+          count: this.counters.malformed,
+        });
       }
     }
   }
 
   async #open(wait: IpmiWait): Promise<IpmiSession> {
     const preferred = this.#suite;
-    const suites = preferred === undefined ? this.target.cipherSuites : [preferred, ...this.target.cipherSuites.filter((suite) => suite !== preferred)];
+    const suites =
+      preferred === undefined
+        ? this.target.cipherSuites
+        : [preferred, ...this.target.cipherSuites.filter((suite) => suite !== preferred)];
     const session = await IpmiSession.open({ ...this.target, cipherSuites: suites }, this.#parts, this.counters, wait);
     this.#suite = session.cipherSuite;
     this.#session = session;
@@ -87,7 +101,11 @@ export class IpmiBmc implements AsyncDisposable {
   }
 
   #tell(wait: IpmiWait, fault: Fault): void {
-    wait.log.info("bmc.retry", { peer: `${this.target.host}:${this.target.port}`, code: fault.code, reason: fault.message });
+    wait.log.info("bmc.retry", {
+      peer: `${this.target.host}:${this.target.port}`,
+      code: fault.code,
+      reason: fault.message,
+    });
   }
 
   /** Runs after all that was asked before; whoever is cancelled while waiting does not run. */

@@ -42,6 +42,12 @@ export class IpmiBmcs implements AsyncDisposable {
 
 /** A digest of everything that makes a login, so that no secret serves as a key of a map. */
 function loginOf(target: IpmiTarget): string {
-  const parts = [target.username, target.password.reveal(), target.bmcKey?.reveal() ?? "", target.privilege, target.cipherSuites.join(",")];
+  const parts = [
+    target.username,
+    target.password.reveal(),
+    target.bmcKey?.reveal() ?? "",
+    target.privilege,
+    target.cipherSuites.join(","),
+  ];
   return createHash("sha256").update(JSON.stringify(parts)).digest("hex");
 }

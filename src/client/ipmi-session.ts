@@ -71,7 +71,12 @@ export class IpmiSession implements AsyncDisposable {
    * `ipmi.rakp.0f` password, `ipmi.rakp.11` cipher suite, `ipmi.kg`, `ipmi.rakp.09`/`0a` or `ipmi.completion.80`/`81`
    * privilege), `unreachable`, `timeout`.
    */
-  static async open(target: IpmiTarget, parts: IpmiParts, counters: IpmiCounters, wait: IpmiWait): Promise<IpmiSession> {
+  static async open(
+    target: IpmiTarget,
+    parts: IpmiParts,
+    counters: IpmiCounters,
+    wait: IpmiWait,
+  ): Promise<IpmiSession> {
     const socket = await UdpSocket.open({ connect: { host: target.host, port: target.port } }, wait);
     try {
       const handshake = beginHandshake({
@@ -109,12 +114,24 @@ export class IpmiSession implements AsyncDisposable {
   }
 
   /** Sends a request and waits for its answer. Faults: the completion code's, `ipmi.no-answer`, `ipmi.unconfirmed`. */
-  async request<Request, Response>(command: IpmiCommand<Request, Response>, request: Request, wait: IpmiWait): Promise<Response> {
+  async request<Request, Response>(
+    command: IpmiCommand<Request, Response>,
+    request: Request,
+    wait: IpmiWait,
+  ): Promise<Response> {
     if (this.#closed) throw new Fault("cancelled", "ipmi.closed", "the IPMI session is closed");
     const exchange = beginRequest(this.#session, command, request, this.#parts.retries ?? defaultRetries);
-    const { result } = await runExchange(this.#socket, this.#parts, this.#counters, exchange, advanceRequest<Response>, wait, (state) => {
-      this.#session = (state as RequestExchange<Response>).session;
-    });
+    const { result } = await runExchange(
+      this.#socket,
+      this.#parts,
+      this.#counters,
+      exchange,
+      advanceRequest<Response>,
+      wait,
+      (state) => {
+        this.#session = (state as RequestExchange<Response>).session;
+      },
+    );
     this.#answeredAt = this.#parts.clock.now();
     return result;
   }
@@ -126,7 +143,12 @@ export class IpmiSession implements AsyncDisposable {
     using deadline = this.#parts.clock.deadline(millis(1000));
     try {
       const once = { attempts: 1, first: millis(1000), growth: 1 };
-      const exchange = beginRequest(this.#session, closeSession, { managedSessionId: this.#session.managedSessionId }, once);
+      const exchange = beginRequest(
+        this.#session,
+        closeSession,
+        { managedSessionId: this.#session.managedSessionId },
+        once,
+      );
       await runExchange(this.#socket, this.#parts, this.#counters, exchange, advanceRequest<void>, deadline);
     } catch (error) {
       // The BMC forgets an idle session by itself.

@@ -47,12 +47,17 @@ export class UdpSocket implements AsyncDisposable {
     this.#connected = options.connect !== undefined;
     this.#capacity = options.capacity ?? CAPACITY;
     this.local = { address, port };
-    socket.on("message", (bytes, from) => this.#arrived({ bytes: new Uint8Array(bytes), from: { address: from.address, port: from.port } }));
+    socket.on("message", (bytes, from) =>
+      this.#arrived({ bytes: new Uint8Array(bytes), from: { address: from.address, port: from.port } }),
+    );
     socket.on("error", (error) => this.#arrived(networkFault(error)));
   }
 
   /** @throws Fault unreachable if the name is not known or the address has no route; `udp.bind` if the port is taken */
-  static async open(options: UdpOptions, { signal }: { readonly signal?: AbortSignal | undefined } = {}): Promise<UdpSocket> {
+  static async open(
+    options: UdpOptions,
+    { signal }: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<UdpSocket> {
     throwIfAborted(signal);
     const peer = options.connect === undefined ? undefined : await addressOf(options.connect.host);
     throwIfAborted(signal);
@@ -62,7 +67,12 @@ export class UdpSocket implements AsyncDisposable {
       await settled(socket, (done) => socket.bind(options.bind?.port ?? 0, options.bind?.address, done));
     } catch (error) {
       socket.close();
-      throw new Fault("conflict", "udp.bind", `cannot listen on UDP port ${options.bind?.port ?? 0}: ${(error as Error).message}`, { cause: error });
+      throw new Fault(
+        "conflict",
+        "udp.bind",
+        `cannot listen on UDP port ${options.bind?.port ?? 0}: ${(error as Error).message}`,
+        { cause: error },
+      );
     }
     if (options.connect !== undefined && peer !== undefined) {
       const { port } = options.connect;
@@ -165,7 +175,9 @@ async function addressOf(host: string): Promise<{ readonly address: string; read
   try {
     return await lookup(host);
   } catch (error) {
-    throw new Fault("unreachable", "udp.name", `the host name ${host} cannot be resolved; correct it or the resolver`, { cause: error });
+    throw new Fault("unreachable", "udp.name", `the host name ${host} cannot be resolved; correct it or the resolver`, {
+      cause: error,
+    });
   }
 }
 
@@ -191,7 +203,10 @@ const SENTENCES: Readonly<Record<string, string>> = {
 
 function networkFault(error: Error): Fault {
   const code = (error as NodeJS.ErrnoException).code ?? "unknown";
-  return new Fault("unreachable", "udp.unreachable", SENTENCES[code] ?? error.message, { cause: error, detail: { errno: code } });
+  return new Fault("unreachable", "udp.unreachable", SENTENCES[code] ?? error.message, {
+    cause: error,
+    detail: { errno: code },
+  });
 }
 
 function closedFault(): Fault {

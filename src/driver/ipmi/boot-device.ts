@@ -52,9 +52,14 @@ export async function writeBootDevice(
 ): Promise<void> {
   const { device, persistent } = setting;
   if (!isIpmiBootDevice(device)) {
-    throw new Fault("unsupported", "ipmi.boot-device", `boot device "${device}" is not one of ${Object.keys(selectors).join(", ")}`);
+    throw new Fault(
+      "unsupported",
+      "ipmi.boot-device",
+      `boot device "${device}" is not one of ${Object.keys(selectors).join(", ")}`,
+    );
   }
-  const write = async (option: BootOption): Promise<void> => await bmcs.request(info.target, setSystemBootOptions, option, options);
+  const write = async (option: BootOption): Promise<void> =>
+    await bmcs.request(info.target, setSystemBootOptions, option, options);
   const attempt = async (option: BootOption): Promise<void> => {
     try {
       await write(option);

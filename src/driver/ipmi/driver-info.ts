@@ -25,7 +25,8 @@ export const ipmiProperties = {
   ipmi_priv_level: "Privilege level of the session: ADMINISTRATOR (the default), OPERATOR, USER or CALLBACK.",
   ipmi_cipher_suite: "Cipher suite to use; if absent, 17 is tried and then 3.",
   ipmi_hex_kg_key: "K_G key of the BMC, 40 hexadecimal digits; absent if the BMC has none.",
-  ipmi_force_boot_device: "true: set the boot device again before each power-on, for BMCs that forget it; false if absent.",
+  ipmi_force_boot_device:
+    "true: set the boot device again before each power-on, for BMCs that forget it; false if absent.",
   ipmi_disable_boot_timeout: "false: leave the BMC's 60 s limit on boot flags alone; true if absent.",
   ipmi_protocol_version: "2.0, the only one supported.",
   ipmi_bridging: "no, the only one supported.",
@@ -36,11 +37,15 @@ export function parseIpmiDriverInfo(info: JsonObject): IpmiDriverInfo {
   const version = text(info, "ipmi_protocol_version") ?? "2.0";
   if (version !== "2.0") {
     if (version !== "1.5") throw invalid("ipmi_protocol_version", `"${version}" is not a version; it is 2.0`);
-    throw unsupported("ipmi_protocol_version", "IPMI 1.5 sessions are not supported, they are not encrypted; enable IPMI 2.0 over LAN in the BMC and set 2.0");
+    throw unsupported(
+      "ipmi_protocol_version",
+      "IPMI 1.5 sessions are not supported, they are not encrypted; enable IPMI 2.0 over LAN in the BMC and set 2.0",
+    );
   }
   const bridging = text(info, "ipmi_bridging") ?? "no";
   if (bridging !== "no") {
-    if (bridging !== "single" && bridging !== "dual") throw invalid("ipmi_bridging", `"${bridging}" is not one of no, single, dual`);
+    if (bridging !== "single" && bridging !== "dual")
+      throw invalid("ipmi_bridging", `"${bridging}" is not one of no, single, dual`);
     throw unsupported("ipmi_bridging", `${bridging} bridging is not supported`);
   }
   return {
@@ -60,21 +65,25 @@ export function parseIpmiDriverInfo(info: JsonObject): IpmiDriverInfo {
 
 function address(info: JsonObject): string {
   const host = text(info, "ipmi_address")?.trim();
-  if (host === undefined || host === "") throw invalid("ipmi_address", "is missing; set it to the BMC's IP address or host name");
-  if (!/^[0-9A-Za-z._:%-]{1,253}$/.test(host)) throw invalid("ipmi_address", `"${host}" is neither an IP address nor a host name`);
+  if (host === undefined || host === "")
+    throw invalid("ipmi_address", "is missing; set it to the BMC's IP address or host name");
+  if (!/^[0-9A-Za-z._:%-]{1,253}$/.test(host))
+    throw invalid("ipmi_address", `"${host}" is neither an IP address nor a host name`);
   return host;
 }
 
 function username(info: JsonObject): string {
   const name = text(info, "ipmi_username") ?? "";
-  if (Buffer.byteLength(name) > MAX_USERNAME) throw invalid("ipmi_username", `is longer than IPMI's ${MAX_USERNAME} bytes`);
+  if (Buffer.byteLength(name) > MAX_USERNAME)
+    throw invalid("ipmi_username", `is longer than IPMI's ${MAX_USERNAME} bytes`);
   return name;
 }
 
 /** The value stands in no message. */
 function password(info: JsonObject): Secret {
   const value = text(info, "ipmi_password") ?? "";
-  if (Buffer.byteLength(value) > MAX_PASSWORD) throw invalid("ipmi_password", `is longer than IPMI's ${MAX_PASSWORD} bytes`);
+  if (Buffer.byteLength(value) > MAX_PASSWORD)
+    throw invalid("ipmi_password", `is longer than IPMI's ${MAX_PASSWORD} bytes`);
   return new Secret(value);
 }
 
@@ -116,7 +125,8 @@ function integer(info: JsonObject, field: string, least: number, most: number): 
   const value = text(info, field);
   if (value === undefined || value === "") return undefined;
   const number = /^[0-9]{1,9}$/.test(value) ? Number(value) : Number.NaN;
-  if (!(number >= least && number <= most)) throw invalid(field, `"${value}" is not a whole number from ${least} to ${most}`);
+  if (!(number >= least && number <= most))
+    throw invalid(field, `"${value}" is not a whole number from ${least} to ${most}`);
   return number;
 }
 
@@ -130,8 +140,8 @@ function flag(info: JsonObject, field: string): boolean | undefined {
   const value = property(info, field);
   if (value === undefined || value === null || value === "") return undefined;
   if (typeof value === "boolean") return value;
-  const word = WORDS.get(String(value).trim().toLowerCase());
-  if (word === undefined || typeof value === "object") throw invalid(field, "is neither true nor false");
+  const word = typeof value === "object" ? undefined : WORDS.get(String(value).trim().toLowerCase());
+  if (word === undefined) throw invalid(field, "is neither true nor false");
   return word;
 }
 

@@ -11,7 +11,10 @@ import { IpmiPower } from "./power.ts";
  * @source Ironic drivers/ipmi.py
  */
 export function ipmiHardwareType(
-  parts: { readonly bmcs: Pick<IpmiBmcs, "request">; readonly clock: Clock } & Pick<HardwareType, "boot" | "deploy" | "inspect">,
+  parts: { readonly bmcs: Pick<IpmiBmcs, "request">; readonly clock: Clock } & Pick<
+    HardwareType,
+    "boot" | "deploy" | "inspect"
+  >,
 ): HardwareType {
   const { boot, deploy, inspect } = parts;
   return {

@@ -17,7 +17,12 @@ export class IpmiManagement implements ManagementInterface {
     parseIpmiDriverInfo(task.node.driverInfo);
   }
 
-  async setBootDevice(task: Task, setting: BootDeviceSetting, bootMode: BootMode | null, options: CallOptions): Promise<void> {
+  async setBootDevice(
+    task: Task,
+    setting: BootDeviceSetting,
+    bootMode: BootMode | null,
+    options: CallOptions,
+  ): Promise<void> {
     const info = parseIpmiDriverInfo(task.node.driverInfo);
     await writeBootDevice(this.#bmcs, info, setting, bootMode, options);
   }

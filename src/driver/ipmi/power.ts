@@ -35,7 +35,11 @@ const actions = {
 } as const satisfies Record<string, { readonly action: ChassisAction; readonly reaches: PowerState }>;
 
 /** Which device leads to what the boot services will give: for BMCs that have to be told at each power-on. */
-const deviceFor: Readonly<Record<BootTarget, BootDevice | undefined>> = { none: undefined, ramdisk: "pxe", disk: "disk" };
+const deviceFor: Readonly<Record<BootTarget, BootDevice | undefined>> = {
+  none: undefined,
+  ramdisk: "pxe",
+  disk: "disk",
+};
 
 /** Power over IPMI 2.0. Ironic's name: `ipmitool`. */
 export class IpmiPower implements PowerInterface {
@@ -91,13 +95,17 @@ export class IpmiPower implements PowerInterface {
 
   async #turnOn(task: Task, info: IpmiDriverInfo, options: CallOptions): Promise<PowerState> {
     const device = info.forceBootDevice ? deviceFor[task.node.bootTarget] : undefined;
-    if (device !== undefined) await writeBootDevice(this.#bmcs, info, { device, persistent: false }, task.node.bootMode, options);
+    if (device !== undefined)
+      await writeBootDevice(this.#bmcs, info, { device, persistent: false }, task.node.bootMode, options);
     return await this.#reach(info, actions.on, HARD_LIMIT, options);
   }
 
   async #read(info: IpmiDriverInfo, options: CallOptions): Promise<PowerState> {
     using deadline = this.#clock.deadline(READ_LIMIT, options.signal);
-    const status = await this.#bmcs.request(info.target, getChassisStatus, undefined, { ...options, signal: deadline.signal });
+    const status = await this.#bmcs.request(info.target, getChassisStatus, undefined, {
+      ...options,
+      signal: deadline.signal,
+    });
     return status.powerOn ? "power on" : "power off";
   }
 
@@ -163,9 +171,16 @@ export class IpmiPower implements PowerInterface {
 const OPEN_OUTCOMES: readonly string[] = [UNCONFIRMED, "ipmi.completion.c3", "ipmi.completion.d5"];
 
 function notReached(state: PowerState, limit: Millis, trouble: Fault | undefined): Fault {
-  const why = trouble?.message ?? "the BMC took the request and still reports the old state; look at the console and the BMC's event log";
-  return new Fault("timeout", "power.not-reached", `the machine did not reach "${state}" within ${limit / 1000} s: ${why}`, {
-    cause: trouble,
-    detail: { state, limitSeconds: limit / 1000 },
-  });
+  const why =
+    trouble?.message ??
+    "the BMC took the request and still reports the old state; look at the console and the BMC's event log";
+  return new Fault(
+    "timeout",
+    "power.not-reached",
+    `the machine did not reach "${state}" within ${limit / 1000} s: ${why}`,
+    {
+      cause: trouble,
+      detail: { state, limitSeconds: limit / 1000 },
+    },
+  );
 }

@@ -4,7 +4,11 @@ import type { BootDevice, BootMode } from "../../domain/boot-device.ts";
 /** How a model departs from the specification, and what is done about it. */
 export interface BootDeviceQuirk {
   /** IANA enterprise numbers, as Get Device ID tells them. */
-  readonly appliesTo: { readonly manufacturerIds: readonly number[]; readonly device: BootDevice; readonly bootMode: BootMode };
+  readonly appliesTo: {
+    readonly manufacturerIds: readonly number[];
+    readonly device: BootDevice;
+    readonly bootMode: BootMode;
+  };
   readonly behaviour: string;
   readonly selector: BootDeviceSelector;
   readonly source: string;
@@ -20,9 +24,17 @@ export const bootDeviceQuirks: readonly BootDeviceQuirk[] = [
 ];
 
 /** The specification's selector, or the one that the model wants instead. */
-export function selectorFor(device: BootDevice, bootMode: BootMode | null, manufacturerId: number, regular: BootDeviceSelector): BootDeviceSelector {
+export function selectorFor(
+  device: BootDevice,
+  bootMode: BootMode | null,
+  manufacturerId: number,
+  regular: BootDeviceSelector,
+): BootDeviceSelector {
   const quirk = bootDeviceQuirks.find(
-    ({ appliesTo }) => appliesTo.device === device && appliesTo.bootMode === bootMode && appliesTo.manufacturerIds.includes(manufacturerId),
+    ({ appliesTo }) =>
+      appliesTo.device === device &&
+      appliesTo.bootMode === bootMode &&
+      appliesTo.manufacturerIds.includes(manufacturerId),
   );
   return quirk?.selector ?? regular;
 }

@@ -44,7 +44,15 @@ export function decodeAsf(bytes: Uint8Array): AsfMessage {
   const interactions = data.u8("asf.pong.interactions");
   data.skip("asf.pong.reserved", 6);
   data.expectEnd("asf.pong");
-  return { kind: "pong", tag, iana: pongIana, oem, supportsIpmi: (entities & 0x80) !== 0, entities: entities & 0x7f, interactions };
+  return {
+    kind: "pong",
+    tag,
+    iana: pongIana,
+    oem,
+    supportsIpmi: (entities & 0x80) !== 0,
+    entities: entities & 0x7f,
+    interactions,
+  };
 }
 
 export function encodeAsf(message: AsfMessage): Uint8Array {
@@ -53,7 +61,10 @@ export function encodeAsf(message: AsfMessage): Uint8Array {
   else {
     writer.u8(asfTypes.pong).u8(message.tag).u8(0).u8(16);
     writer.u32(message.iana).u32(message.oem);
-    writer.u8((message.supportsIpmi ? 0x80 : 0) | message.entities).u8(message.interactions).zeroes(6);
+    writer
+      .u8((message.supportsIpmi ? 0x80 : 0) | message.entities)
+      .u8(message.interactions)
+      .zeroes(6);
   }
   return encodeRmcp({ class: "asf", body: writer.toBytes() });
 }

@@ -46,13 +46,37 @@ export interface CipherSuite {
 export const cipherSuites = [
   { id: 1, authentication: "rakp-hmac-sha1", integrity: "none", confidentiality: "none", checkLength: 12 },
   { id: 2, authentication: "rakp-hmac-sha1", integrity: "hmac-sha1-96", confidentiality: "none", checkLength: 12 },
-  { id: 3, authentication: "rakp-hmac-sha1", integrity: "hmac-sha1-96", confidentiality: "aes-cbc-128", checkLength: 12 },
+  {
+    id: 3,
+    authentication: "rakp-hmac-sha1",
+    integrity: "hmac-sha1-96",
+    confidentiality: "aes-cbc-128",
+    checkLength: 12,
+  },
   { id: 6, authentication: "rakp-hmac-md5", integrity: "none", confidentiality: "none", checkLength: 16 },
   { id: 7, authentication: "rakp-hmac-md5", integrity: "hmac-md5-128", confidentiality: "none", checkLength: 16 },
-  { id: 8, authentication: "rakp-hmac-md5", integrity: "hmac-md5-128", confidentiality: "aes-cbc-128", checkLength: 16 },
+  {
+    id: 8,
+    authentication: "rakp-hmac-md5",
+    integrity: "hmac-md5-128",
+    confidentiality: "aes-cbc-128",
+    checkLength: 16,
+  },
   { id: 15, authentication: "rakp-hmac-sha256", integrity: "none", confidentiality: "none", checkLength: 16 },
-  { id: 16, authentication: "rakp-hmac-sha256", integrity: "hmac-sha256-128", confidentiality: "none", checkLength: 16 },
-  { id: 17, authentication: "rakp-hmac-sha256", integrity: "hmac-sha256-128", confidentiality: "aes-cbc-128", checkLength: 16 },
+  {
+    id: 16,
+    authentication: "rakp-hmac-sha256",
+    integrity: "hmac-sha256-128",
+    confidentiality: "none",
+    checkLength: 16,
+  },
+  {
+    id: 17,
+    authentication: "rakp-hmac-sha256",
+    integrity: "hmac-sha256-128",
+    confidentiality: "aes-cbc-128",
+    checkLength: 16,
+  },
 ] as const satisfies readonly CipherSuite[];
 
 export function findCipherSuite(id: number): CipherSuite | undefined {
@@ -64,7 +88,11 @@ export function cipherSuite(id: number): CipherSuite {
   const suite = findCipherSuite(id);
   if (suite === undefined) {
     const known = cipherSuites.map((row) => row.id).join(", ");
-    throw new Fault("unsupported", "ipmi.cipher-suite", `IPMI cipher suite ${id} is not supported; supported are ${known}`);
+    throw new Fault(
+      "unsupported",
+      "ipmi.cipher-suite",
+      `IPMI cipher suite ${id} is not supported; supported are ${known}`,
+    );
   }
   return suite;
 }

@@ -27,10 +27,19 @@ export const completionCodes = [
   { code: 0xce, kind: "refused", sentence: "the BMC could not give the response" },
   { code: 0xcf, kind: "conflict", sentence: "the BMC took the request for a repeated one" },
   { code: 0xd0, kind: "busy", sentence: "the BMC updates its sensor data records", retry: "later" },
-  { code: 0xd1, kind: "busy", sentence: "the BMC is in firmware update mode; wait until the update is over", retry: "later" },
+  {
+    code: 0xd1,
+    kind: "busy",
+    sentence: "the BMC is in firmware update mode; wait until the update is over",
+    retry: "later",
+  },
   { code: 0xd2, kind: "busy", sentence: "the BMC is still initialising", retry: "now" },
   { code: 0xd3, kind: "unreachable", sentence: "the BMC cannot deliver the request to its destination" },
-  { code: 0xd4, kind: "refused", sentence: "the privilege level does not suffice; raise ipmi_priv_level or the user's limit in the BMC" },
+  {
+    code: 0xd4,
+    kind: "refused",
+    sentence: "the privilege level does not suffice; raise ipmi_priv_level or the user's limit in the BMC",
+  },
   { code: 0xd5, kind: "conflict", sentence: "the BMC cannot carry out the command in its present state" },
   { code: 0xd6, kind: "refused", sentence: "the command is disabled in the BMC's firmware firewall" },
   { code: 0xff, kind: "refused", sentence: "the BMC reports an unspecified error" },
@@ -44,7 +53,10 @@ export function completionFault(code: number, command: string, own: CommandCompl
   const row: Omit<CompletionRow, "code"> = own[code] ??
     completionCodes.find((known) => known.code === code) ?? {
       kind: "refused",
-      sentence: code <= 0x7e ? "the BMC gave a code of its manufacturer's own" : "the BMC gave a code that IPMI 2.0 does not define",
+      sentence:
+        code <= 0x7e
+          ? "the BMC gave a code of its manufacturer's own"
+          : "the BMC gave a code that IPMI 2.0 does not define",
     };
   const hex = code.toString(16).padStart(2, "0");
   return new Fault(row.kind, `ipmi.completion.${hex}`, `${command}: ${row.sentence} (completion code 0x${hex})`, {

@@ -9,7 +9,15 @@ import { waitOf, type ExchangeInput, type ExchangeOutput, type ExchangeStep, typ
 import { BMC_ADDRESS, CONSOLE_ADDRESS, decodeLanMessage, encodeLanMessage } from "./lan-message.ts";
 import { decodeOpenSessionResponse, encodeOpenSessionRequest } from "./open-session.ts";
 import { privilegeLevels, type PrivilegeLevel } from "./privilege-level.ts";
-import { deriveSessionKeys, rakp2Code, rakp3Code, rakp4Code, sameCode, type RakpContext, type SessionKeys } from "./rakp-keys.ts";
+import {
+  deriveSessionKeys,
+  rakp2Code,
+  rakp3Code,
+  rakp4Code,
+  sameCode,
+  type RakpContext,
+  type SessionKeys,
+} from "./rakp-keys.ts";
 import { decodeRakp2, decodeRakp4, encodeRakp1, encodeRakp3 } from "./rakp-message.ts";
 import { rakpFault, rakpStatus } from "./rakp-status.ts";
 import { emptyWindow } from "./sequence-window.ts";
@@ -129,16 +137,33 @@ function packetOf(state: Handshake): Uint8Array | undefined {
     case "capabilities": {
       const data = getChannelAuthenticationCapabilities.encode({ privilege: state.options.privilege });
       const { netFn, command } = getChannelAuthenticationCapabilities;
-      const message = { toAddress: BMC_ADDRESS, netFn, toLun: 0, fromAddress: CONSOLE_ADDRESS, sequence: tag & 0x3f, fromLun: 0, command, data };
+      const message = {
+        toAddress: BMC_ADDRESS,
+        netFn,
+        toLun: 0,
+        fromAddress: CONSOLE_ADDRESS,
+        sequence: tag & 0x3f,
+        fromLun: 0,
+        command,
+        data,
+      };
       return encodePlainPacket({ sequence: 0, sessionId: 0, payload: encodeLanMessage(message) });
     }
     case "open-session": {
-      const request = { tag, privilege: privilegeLevels[state.options.privilege], consoleSessionId: consoleSessionId(state), ...suite };
+      const request = {
+        tag,
+        privilege: privilegeLevels[state.options.privilege],
+        consoleSessionId: consoleSessionId(state),
+        ...suite,
+      };
       return outside("open-session-request", encodeOpenSessionRequest(request));
     }
     case "rakp-1": {
       const { consoleRandom, username } = state.options;
-      return outside("rakp-1", encodeRakp1({ tag, managedSessionId: phase.managedSessionId, consoleRandom, role: role(state), username }));
+      return outside(
+        "rakp-1",
+        encodeRakp1({ tag, managedSessionId: phase.managedSessionId, consoleRandom, role: role(state), username }),
+      );
     }
     case "rakp-3": {
       const { managedSessionId } = phase.context;
@@ -157,16 +182,25 @@ function receive(state: Handshake, bytes: Uint8Array): Step {
   const packet = decodeSessionPacket(bytes, 0);
   const { phase } = state;
   if (packet.kind === "1.5") {
-    return phase.kind === "capabilities" ? receiveCapabilities(state, packet.payload) : drop(state, "an answer out of turn", false);
+    return phase.kind === "capabilities"
+      ? receiveCapabilities(state, packet.payload)
+      : drop(state, "an answer out of turn", false);
   }
   switch (phase.kind) {
     case "open-session":
-      return packet.type === "open-session-response" ? receiveOpened(state, packet.payload) : drop(state, `a ${packet.type} out of turn`, false);
+      return packet.type === "open-session-response"
+        ? receiveOpened(state, packet.payload)
+        : drop(state, `a ${packet.type} out of turn`, false);
     case "rakp-1":
-      return packet.type === "rakp-2" ? receiveRakp2(state, packet.payload, phase.managedSessionId) : drop(state, `a ${packet.type} out of turn`, false);
+      return packet.type === "rakp-2"
+        ? receiveRakp2(state, packet.payload, phase.managedSessionId)
+        : drop(state, `a ${packet.type} out of turn`, false);
     case "rakp-3":
-      return packet.type === "rakp-4" ? receiveRakp4(state, packet.payload, phase.context, phase.keys) : drop(state, `a ${packet.type} out of turn`, false);
-    default:
+      return packet.type === "rakp-4"
+        ? receiveRakp4(state, packet.payload, phase.context, phase.keys)
+        : drop(state, `a ${packet.type} out of turn`, false);
+    case "capabilities":
+    case "over":
       return drop(state, `a ${packet.type} out of turn`, false);
   }
 }
@@ -182,7 +216,8 @@ function receiveCapabilities(state: Handshake, payload: Uint8Array): Step {
   if (reader.u8("completionCode") !== 0) return enter(state, { kind: "open-session" });
   const capabilities = getChannelAuthenticationCapabilities.decode(reader);
   if (!capabilities.ipmi20) {
-    const sentence = "the BMC offers no IPMI 2.0 session on this channel; enable RMCP+ (IPMI 2.0 over LAN) in the BMC, or update its firmware";
+    const sentence =
+      "the BMC offers no IPMI 2.0 session on this channel; enable RMCP+ (IPMI 2.0 over LAN) in the BMC, or update its firmware";
     return fail(state, new Fault("refused", "ipmi.no-rmcp-plus", sentence));
   }
   return enter({ ...state, capabilities }, { kind: "open-session" });
@@ -212,7 +247,12 @@ function nextSuite(state: Handshake, status: number): Step {
   }
   const fault = rakpFault(status, "Open Session");
   const offered = state.options.suites.join(", ");
-  return fail(state, new Fault(fault.kind, fault.code, `${fault.message}; asked for ${offered}`, { detail: { ...fault.detail, suites: offered } }));
+  return fail(
+    state,
+    new Fault(fault.kind, fault.code, `${fault.message}; asked for ${offered}`, {
+      detail: { ...fault.detail, suites: offered },
+    }),
+  );
 }
 
 function receiveRakp2(state: Handshake, payload: Uint8Array, managedSessionId: number): Step {
@@ -221,7 +261,8 @@ function receiveRakp2(state: Handshake, payload: Uint8Array, managedSessionId: n
   if (message.tag !== state.tag) return drop(state, "an answer to an earlier packet", false);
   if (message.kind === "refused") {
     // After a repeated RAKP 1 the BMC may have thrown the session away: that says nothing about the user.
-    if (rakpStatus(message.status).means === "state") return restart(state, rakpFault(message.status, "RAKP message 1"));
+    if (rakpStatus(message.status).means === "state")
+      return restart(state, rakpFault(message.status, "RAKP message 1"));
     return fail(state, rakpFault(message.status, "RAKP message 1"));
   }
   if (message.consoleSessionId !== consoleSessionId(state)) return drop(state, "an answer for another session", false);
@@ -241,7 +282,10 @@ function receiveRakp2(state: Handshake, payload: Uint8Array, managedSessionId: n
   };
   if (!sameCode(rakp2Code(context), message.code)) {
     // The BMC made the code with the password that it has. It is told to forget the session. @source IPMI 2.0 §13.22
-    const goodbye = outside("rakp-3", encodeRakp3({ tag: (state.tag + 1) & 0xff, status: 0x0f, managedSessionId, code: new Uint8Array(0) }));
+    const goodbye = outside(
+      "rakp-3",
+      encodeRakp3({ tag: (state.tag + 1) & 0xff, status: 0x0f, managedSessionId, code: new Uint8Array(0) }),
+    );
     const failed = fail(state, rakpFault(0x0f, "RAKP message 1"));
     return { state: failed.state, outputs: [{ kind: "send", bytes: goodbye }, ...failed.outputs] };
   }
@@ -312,7 +356,8 @@ function silence(state: Handshake): Step {
     case "rakp-1":
     case "rakp-3":
       return network === undefined ? restart(state, fault) : fail(state, fault);
-    default:
+    case "capabilities":
+    case "over":
       return fail(state, fault);
   }
 }

@@ -42,7 +42,8 @@ export function decodeLanMessage(bytes: Uint8Array): LanMessage {
   if (reader.remaining < 1) reader.skip("message.checksum2", 1);
   const data = reader.bytes("message.data", reader.remaining - 1);
   const at = reader.offset;
-  if (reader.u8("message.checksum2") !== checksum(bytes.subarray(bodyStart, at))) throw wrong("message.checksum2", at, "does not match");
+  if (reader.u8("message.checksum2") !== checksum(bytes.subarray(bodyStart, at)))
+    throw wrong("message.checksum2", at, "does not match");
   return {
     toAddress,
     netFn: netFnLun >> 2,

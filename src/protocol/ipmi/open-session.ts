@@ -55,7 +55,16 @@ export function decodeOpenSessionResponse(bytes: Uint8Array): OpenSessionRespons
   const integrity = algorithm(reader, 1, "openSession.integrity", integrityAlgorithms);
   const confidentiality = algorithm(reader, 2, "openSession.confidentiality", confidentialityAlgorithms);
   reader.expectEnd("openSession");
-  return { kind: "opened", tag, privilege, consoleSessionId, managedSessionId, authentication, integrity, confidentiality };
+  return {
+    kind: "opened",
+    tag,
+    privilege,
+    consoleSessionId,
+    managedSessionId,
+    authentication,
+    integrity,
+    confidentiality,
+  };
 }
 
 /** For the other side of the exchange, and for proving that the decoder loses nothing. */

@@ -22,9 +22,13 @@ export function encryptPayload(k2: Uint8Array, iv: Uint8Array, payload: Uint8Arr
 }
 
 /** Payload and IV of an encrypted payload. @throws MalformedFault on a wrong length or padding */
-export function decryptPayload(k2: Uint8Array, bytes: Uint8Array): { readonly iv: Uint8Array; readonly payload: Uint8Array } {
+export function decryptPayload(
+  k2: Uint8Array,
+  bytes: Uint8Array,
+): { readonly iv: Uint8Array; readonly payload: Uint8Array } {
   if (bytes.length < 2 * BLOCK) throw new MalformedFault("session.payload", 0, 2 * BLOCK, bytes.length);
-  if (bytes.length % BLOCK !== 0) throw wrong("session.payload", 0, `of ${bytes.length} bytes is not whole cipher blocks`);
+  if (bytes.length % BLOCK !== 0)
+    throw wrong("session.payload", 0, `of ${bytes.length} bytes is not whole cipher blocks`);
   const iv = bytes.slice(0, BLOCK);
   const decipher = createDecipheriv("aes-128-cbc", k2.subarray(0, BLOCK), iv).setAutoPadding(false);
   const plain = Buffer.concat([decipher.update(bytes.subarray(BLOCK)), decipher.final()]);

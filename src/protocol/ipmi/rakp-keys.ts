@@ -57,7 +57,11 @@ export function rakp3Code(context: RakpContext): Uint8Array {
 
 /** The check value of RAKP message 4, cut as the suite says. @source IPMI 2.0 §13.31, RAKP message 4 */
 export function rakp4Code(context: RakpContext, keys: SessionKeys): Uint8Array {
-  const text = new ByteWriter(64).bytes(context.consoleRandom).u32LE(context.managedSessionId).bytes(context.managedGuid).toBytes();
+  const text = new ByteWriter(64)
+    .bytes(context.consoleRandom)
+    .u32LE(context.managedSessionId)
+    .bytes(context.managedGuid)
+    .toBytes();
   return keyedHash(context.suite.authentication, keys.sessionIntegrity, text).slice(0, context.suite.checkLength);
 }
 

@@ -89,7 +89,10 @@ export function decodeRakp2(bytes: Uint8Array, codeLength: number): Rakp2 {
 }
 
 export function encodeRakp2(message: Rakp2): Uint8Array {
-  const writer = new ByteWriter(80).u8(message.tag).u8(message.kind === "refused" ? message.status : 0).zeroes(2);
+  const writer = new ByteWriter(80)
+    .u8(message.tag)
+    .u8(message.kind === "refused" ? message.status : 0)
+    .zeroes(2);
   writer.u32LE(message.consoleSessionId);
   if (message.kind === "accepted") writer.bytes(message.managedRandom).bytes(message.managedGuid).bytes(message.code);
   return writer.toBytes();

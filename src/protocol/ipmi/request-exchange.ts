@@ -68,11 +68,17 @@ export function advanceRequest<Response>(
   }
 }
 
-function send<Response>(exchange: RequestExchange<Response>, iv: Uint8Array): ExchangeStep<RequestExchange<Response>, Response> {
+function send<Response>(
+  exchange: RequestExchange<Response>,
+  iv: Uint8Array,
+): ExchangeStep<RequestExchange<Response>, Response> {
   const { session, bytes } = seal(exchange.session, exchange.payload, iv);
   const attempt = exchange.attempt + 1;
   // An action has one attempt and all the time of the plan, for it may take the BMC seconds to begin it.
-  const after = exchange.command.effect === "action" ? waitOf(exchange.plan, exchange.plan.attempts) : waitOf(exchange.plan, attempt);
+  const after =
+    exchange.command.effect === "action"
+      ? waitOf(exchange.plan, exchange.plan.attempts)
+      : waitOf(exchange.plan, attempt);
   return {
     state: { ...exchange, session, attempt },
     outputs: [
@@ -82,7 +88,10 @@ function send<Response>(exchange: RequestExchange<Response>, iv: Uint8Array): Ex
   };
 }
 
-function receive<Response>(exchange: RequestExchange<Response>, bytes: Uint8Array): ExchangeStep<RequestExchange<Response>, Response> {
+function receive<Response>(
+  exchange: RequestExchange<Response>,
+  bytes: Uint8Array,
+): ExchangeStep<RequestExchange<Response>, Response> {
   let session = exchange.session;
   try {
     const opened = open(session, bytes);
@@ -90,7 +99,11 @@ function receive<Response>(exchange: RequestExchange<Response>, bytes: Uint8Arra
     session = opened.session;
     const answer = decodeLanMessage(opened.payload);
     const next = { ...exchange, session };
-    if (answer.netFn !== exchange.command.netFn + 1 || answer.command !== exchange.command.command || answer.sequence !== exchange.rqSeq) {
+    if (
+      answer.netFn !== exchange.command.netFn + 1 ||
+      answer.command !== exchange.command.command ||
+      answer.sequence !== exchange.rqSeq
+    ) {
       return drop(next, "an answer to an earlier request", false);
     }
     return accept(next, answer.data);
@@ -101,7 +114,10 @@ function receive<Response>(exchange: RequestExchange<Response>, bytes: Uint8Arra
   }
 }
 
-function accept<Response>(exchange: RequestExchange<Response>, data: Uint8Array): ExchangeStep<RequestExchange<Response>, Response> {
+function accept<Response>(
+  exchange: RequestExchange<Response>,
+  data: Uint8Array,
+): ExchangeStep<RequestExchange<Response>, Response> {
   const reader = new ByteReader(data);
   const code = reader.u8("completionCode");
   if (code === 0) return end(exchange, undefined, exchange.command.decode(reader));

@@ -40,7 +40,11 @@ export function decodeRmcp(bytes: Uint8Array): RmcpPacket {
   throw wrong("rmcp.class", 3, `0x${code.toString(16)} is neither ASF nor IPMI`);
 }
 
-export function encodeRmcp(packet: { readonly class: RmcpClass; readonly body: Uint8Array; readonly sequence?: number }): Uint8Array {
+export function encodeRmcp(packet: {
+  readonly class: RmcpClass;
+  readonly body: Uint8Array;
+  readonly sequence?: number;
+}): Uint8Array {
   return new ByteWriter(4 + packet.body.length)
     .u8(RMCP_VERSION)
     .u8(0)

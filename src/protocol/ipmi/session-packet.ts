@@ -78,7 +78,15 @@ export function decodeSessionPacket(bytes: Uint8Array, codeLength: number): Plai
   if (pad !== padding) throw wrong("session.padLength", reader.offset - 1, `is ${pad}, but ${padding} bytes are there`);
   const next = reader.u8("session.nextHeader");
   if (next !== NEXT_HEADER) throw wrong("session.nextHeader", reader.offset - 1, `is ${next}, not ${NEXT_HEADER}`);
-  return { kind: "2.0", type, encrypted, sessionId, sequence, payload, trailer: { pad, code: reader.bytes("session.code", codeLength) } };
+  return {
+    kind: "2.0",
+    type,
+    encrypted,
+    sessionId,
+    sequence,
+    payload,
+    trailer: { pad, code: reader.bytes("session.code", codeLength) },
+  };
 }
 
 /*

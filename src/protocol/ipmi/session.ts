@@ -23,13 +23,18 @@ export interface Session {
 }
 
 /** Bytes of `payload` as the session's next packet. `iv` has 16 random bytes. @source IPMI 2.0 §13.28, §13.29 */
-export function seal(session: Session, payload: Uint8Array, iv: Uint8Array): { readonly session: Session; readonly bytes: Uint8Array } {
+export function seal(
+  session: Session,
+  payload: Uint8Array,
+  iv: Uint8Array,
+): { readonly session: Session; readonly bytes: Uint8Array } {
   const encrypted = confidentialityAlgorithms[session.suite.confidentiality].code !== 0;
   const { hash, codeLength } = integrityAlgorithms[session.suite.integrity];
   const sign =
     hash === undefined
       ? undefined
-      : (covered: Uint8Array): Uint8Array => createHmac(hash, session.keys.k1).update(covered).digest().subarray(0, codeLength);
+      : (covered: Uint8Array): Uint8Array =>
+          createHmac(hash, session.keys.k1).update(covered).digest().subarray(0, codeLength);
   const bytes = encodeSessionPacket(
     {
       type: "ipmi",
@@ -45,7 +50,12 @@ export function seal(session: Session, payload: Uint8Array, iv: Uint8Array): { r
 }
 
 export type Opened =
-  | { readonly kind: "payload"; readonly session: Session; readonly payload: Uint8Array; readonly iv: Uint8Array | undefined }
+  | {
+      readonly kind: "payload";
+      readonly session: Session;
+      readonly payload: Uint8Array;
+      readonly iv: Uint8Array | undefined;
+    }
   /** Well-formed, but not for this session, not genuine, or seen before. */
   | { readonly kind: "ignored"; readonly reason: string };
 
@@ -69,7 +79,8 @@ export function open(session: Session, datagram: Uint8Array): Opened {
   if (inbound === undefined) return { kind: "ignored", reason: "a repeated or outdated packet" };
   const next = { ...session, inbound };
   const mustBeEncrypted = confidentialityAlgorithms[session.suite.confidentiality].code !== 0;
-  if (packet.encrypted !== mustBeEncrypted) return { kind: "ignored", reason: "a payload whose encryption is not as agreed" };
+  if (packet.encrypted !== mustBeEncrypted)
+    return { kind: "ignored", reason: "a payload whose encryption is not as agreed" };
   if (!packet.encrypted) return { kind: "payload", session: next, payload: packet.payload, iv: undefined };
   return { kind: "payload", session: next, ...decryptPayload(session.keys.k2, packet.payload) };
 }

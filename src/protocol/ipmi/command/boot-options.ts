@@ -5,7 +5,12 @@ import { netFns, type IpmiCommand } from "../command.ts";
 import { wrong } from "../rmcp.ts";
 
 /** @source IPMI 2.0 table 28-14, parameter selectors */
-export const bootParameters = { setInProgress: 0, bootFlagValidClearing: 3, bootInfoAcknowledge: 4, bootFlags: 5 } as const;
+export const bootParameters = {
+  setInProgress: 0,
+  bootFlagValidClearing: 3,
+  bootInfoAcknowledge: 4,
+  bootFlags: 5,
+} as const;
 
 /** Where the firmware is to boot from. @source IPMI 2.0 table 28-14, parameter 5 data 2 bits 5:2 */
 export const bootDevices = {
@@ -41,12 +46,21 @@ export interface BootFlags {
   readonly lockKeyboard: boolean;
   /** Which of several devices of the kind; 0: any. */
   readonly instance: number;
-  readonly other: { readonly data1: number; readonly data2: number; readonly data3: number; readonly data4: number; readonly data5: number };
+  readonly other: {
+    readonly data1: number;
+    readonly data2: number;
+    readonly data3: number;
+    readonly data4: number;
+    readonly data5: number;
+  };
 }
 
 const nothingElse = { data1: 0, data2: 0, data3: 0, data4: 0, data5: 0 };
 
-export function bootFlags(device: BootDeviceSelector, how: { readonly persistent: boolean; readonly efi: boolean }): BootFlags {
+export function bootFlags(
+  device: BootDeviceSelector,
+  how: { readonly persistent: boolean; readonly efi: boolean },
+): BootFlags {
   return { valid: true, ...how, device, clearCmos: false, lockKeyboard: false, instance: 0, other: nothingElse };
 }
 
@@ -62,7 +76,12 @@ export function bootFlags(device: BootDeviceSelector, how: { readonly persistent
 export function encodeBootFlags(flags: BootFlags): Uint8Array {
   return new ByteWriter(5)
     .u8((flags.valid ? 0x80 : 0) | (flags.persistent ? 0x40 : 0) | (flags.efi ? 0x20 : 0) | flags.other.data1)
-    .u8((flags.clearCmos ? 0x80 : 0) | (flags.lockKeyboard ? 0x40 : 0) | (bootDevices[flags.device] << 2) | flags.other.data2)
+    .u8(
+      (flags.clearCmos ? 0x80 : 0) |
+        (flags.lockKeyboard ? 0x40 : 0) |
+        (bootDevices[flags.device] << 2) |
+        flags.other.data2,
+    )
     .u8(flags.other.data3)
     .u8(flags.other.data4)
     .u8(flags.instance | flags.other.data5)
@@ -93,7 +112,10 @@ export function decodeBootFlags(reader: ByteReader): BootFlags {
 
 export type SetInProgress = "complete" | "in-progress" | "commit";
 
-const setInProgressCodes = { complete: 0, "in-progress": 1, commit: 2 } as const satisfies Record<SetInProgress, number>;
+const setInProgressCodes = { complete: 0, "in-progress": 1, commit: 2 } as const satisfies Record<
+  SetInProgress,
+  number
+>;
 
 /** When the BMC forgets the valid bit by itself; `true`: it does not. @source IPMI 2.0 table 28-14, parameter 3 */
 export interface BootFlagValidKept {
@@ -120,7 +142,10 @@ function encodeBootOption(option: BootOption): Uint8Array {
       return new ByteWriter(2).u8(bootParameters.setInProgress).u8(setInProgressCodes[option.value]).toBytes();
     case "bootFlagValidClearing": {
       const { onPef, onTimeout, onWatchdog, onReset, onPowerUp } = option.keep;
-      const bits = [onPowerUp, onReset, onWatchdog, onTimeout, onPef].reduce((sum, on, bit) => sum | (on ? 1 << bit : 0), 0);
+      const bits = [onPowerUp, onReset, onWatchdog, onTimeout, onPef].reduce(
+        (sum, on, bit) => sum | (on ? 1 << bit : 0),
+        0,
+      );
       return new ByteWriter(2).u8(bootParameters.bootFlagValidClearing).u8(bits).toBytes();
     }
     case "bootInfoAcknowledge":
@@ -164,7 +189,8 @@ export const getSystemBootFlags: IpmiCommand<void, BootFlags> = {
   decode(data) {
     data.skip("parameterVersion", 1);
     const selector = data.u8("parameterSelector") & 0x7f;
-    if (selector !== bootParameters.bootFlags) throw wrong("parameterSelector", 1, `is ${selector}, not ${bootParameters.bootFlags}`);
+    if (selector !== bootParameters.bootFlags)
+      throw wrong("parameterSelector", 1, `is ${selector}, not ${bootParameters.bootFlags}`);
     return decodeBootFlags(data);
   },
   completions: optionMissing,

@@ -11,6 +11,8 @@ export const chassisIdentify: IpmiCommand<{ readonly seconds: number } | "indefi
   source: "IPMI 2.0 §28.5, table 28-6",
   // The second byte is optional and refused by BMCs of IPMI 1.5, so it is sent only where it says something.
   encode: (request) =>
-    request === "indefinite" ? new ByteWriter(2).u8(0).u8(1).toBytes() : new ByteWriter(1).u8(request.seconds).toBytes(),
+    request === "indefinite"
+      ? new ByteWriter(2).u8(0).u8(1).toBytes()
+      : new ByteWriter(1).u8(request.seconds).toBytes(),
   decode: () => undefined,
 };

@@ -19,7 +19,10 @@ export interface AuthenticationCapabilities {
   readonly oemIana: number;
 }
 
-export const getChannelAuthenticationCapabilities: IpmiCommand<{ readonly privilege: PrivilegeLevel }, AuthenticationCapabilities> = {
+export const getChannelAuthenticationCapabilities: IpmiCommand<
+  { readonly privilege: PrivilegeLevel },
+  AuthenticationCapabilities
+> = {
   name: "Get Channel Authentication Capabilities",
   netFn: netFns.app,
   command: 0x38,
@@ -27,7 +30,11 @@ export const getChannelAuthenticationCapabilities: IpmiCommand<{ readonly privil
   privilege: "none",
   source: "IPMI 2.0 §22.13, table 22-15",
   // Bit 7 asks for the IPMI 2.0 form of the answer.
-  encode: ({ privilege }) => new ByteWriter(2).u8(0x80 | THIS_CHANNEL).u8(privilegeLevels[privilege]).toBytes(),
+  encode: ({ privilege }) =>
+    new ByteWriter(2)
+      .u8(0x80 | THIS_CHANNEL)
+      .u8(privilegeLevels[privilege])
+      .toBytes(),
   decode(data) {
     const channel = data.u8("channel");
     const types = data.u8("authenticationTypes");

@@ -16,7 +16,12 @@ export const getChannelCipherSuites: IpmiCommand<{ readonly index: number }, Uin
   privilege: "none",
   source: "IPMI 2.0 §22.15, table 22-17",
   // Payload type IPMI; bit 7: list by cipher suite.
-  encode: ({ index }) => new ByteWriter(3).u8(THIS_CHANNEL).u8(0).u8(0x80 | index).toBytes(),
+  encode: ({ index }) =>
+    new ByteWriter(3)
+      .u8(THIS_CHANNEL)
+      .u8(0)
+      .u8(0x80 | index)
+      .toBytes(),
   decode(data) {
     data.skip("channel", 1);
     return data.rest();
@@ -38,12 +43,16 @@ export function decodeCipherSuiteRecords(bytes: Uint8Array): readonly CipherSuit
   while (reader.remaining > 0) {
     const at = reader.offset;
     const start = reader.u8("cipherSuite.start");
-    if (start !== 0xc0 && start !== 0xc1) throw wrong("cipherSuite.start", at, `0x${start.toString(16)} begins no record`);
+    if (start !== 0xc0 && start !== 0xc1)
+      throw wrong("cipherSuite.start", at, `0x${start.toString(16)} begins no record`);
     const id = reader.u8("cipherSuite.id");
     const oem =
-      start === 0xc1 ? reader.u8("cipherSuite.oem") | (reader.u8("cipherSuite.oem") << 8) | (reader.u8("cipherSuite.oem") << 16) : undefined;
+      start === 0xc1
+        ? reader.u8("cipherSuite.oem") | (reader.u8("cipherSuite.oem") << 8) | (reader.u8("cipherSuite.oem") << 16)
+        : undefined;
     const algorithms: number[] = [];
-    while (reader.remaining > 0 && (bytes[reader.offset] ?? 0xc0) < 0xc0) algorithms.push(reader.u8("cipherSuite.algorithm"));
+    while (reader.remaining > 0 && (bytes[reader.offset] ?? 0xc0) < 0xc0)
+      algorithms.push(reader.u8("cipherSuite.algorithm"));
     records.push({ id, oem, algorithms });
   }
   return records;

@@ -31,7 +31,8 @@ export const getDeviceId: IpmiCommand<void, DeviceId> = {
     const minor = data.u8("firmwareMinor");
     const version = data.u8("ipmiVersion");
     const support = data.u8("deviceSupport");
-    const manufacturerId = data.u8("manufacturerId") | (data.u8("manufacturerId") << 8) | (data.u8("manufacturerId") << 16);
+    const manufacturerId =
+      data.u8("manufacturerId") | (data.u8("manufacturerId") << 8) | (data.u8("manufacturerId") << 16);
     const productId = data.u16LE("productId");
     return {
       deviceId,

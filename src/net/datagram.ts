@@ -1,0 +1,126 @@
+import { createSocket, type Socket } from "node:dgram";
+import { Fault } from "../core/fault.ts";
+
+export interface DatagramEndpoint {
+  readonly address: string;
+  readonly port: number;
+}
+
+export interface ReceivedDatagram {
+  readonly bytes: Uint8Array;
+  readonly from: DatagramEndpoint;
+}
+
+/** Where a server's socket comes from. */
+export type DatagramBinding =
+  /** Bound already: by systemd (sd_listen_fds) or by the addon to one interface. The socket owns it from now on. */
+  | { readonly kind: "fd"; readonly fd: number; readonly broadcast: boolean }
+  | { readonly kind: "address"; readonly address: string; readonly port: number; readonly broadcast: boolean };
+
+/** How many datagrams wait for the receiver; beyond them new ones are dropped, as the kernel does. */
+const CAPACITY = 4096;
+/** The kernel gives no more than net.core.rmem_max allows. */
+const RECEIVE_BUFFER = 4 * 1024 * 1024;
+
+/** A server's UDP socket: many peers, what has arrived is received in batches, in order. Closing ends the receiver. */
+export class DatagramSocket implements AsyncDisposable {
+  readonly local: DatagramEndpoint;
+  readonly #socket: Socket;
+  #waiting: ReceivedDatagram[] = [];
+  #wake: (() => void) | undefined;
+  #dropped = 0;
+  #closed: Promise<void> | undefined;
+
+  private constructor(socket: Socket) {
+    const { address, port } = socket.address();
+    this.#socket = socket;
+    this.local = { address, port };
+    socket.on("message", (bytes, from) => this.#arrived({ bytes, from: { address: from.address, port: from.port } }));
+    // Refusals of earlier sends (ICMP) arrive here on some kernels; each send reports its own failure.
+    socket.on("error", () => {});
+  }
+
+  /** @throws Fault conflict `udp.bind` when the port is taken, may not be used, or the descriptor is no UDP socket */
+  static open(binding: DatagramBinding): Promise<DatagramSocket> {
+    // Never reuseAddr: a second process would silently take over the port.
+    const socket = createSocket({ type: "udp4" });
+    return new Promise((resolve, reject) => {
+      const failed = (error: unknown): void => {
+        socket.close();
+        const message = error instanceof Error ? error.message : String(error);
+        const where = binding.kind === "fd" ? `descriptor ${binding.fd}` : `${binding.address}:${binding.port}`;
+        reject(new Fault("conflict", "udp.bind", `cannot listen on UDP ${where}: ${message}`, { cause: error }));
+      };
+      const bound = (): void => {
+        socket.off("error", failed);
+        try {
+          if (binding.broadcast) socket.setBroadcast(true);
+          socket.setRecvBufferSize(RECEIVE_BUFFER);
+        } catch (error) {
+          failed(error);
+          return;
+        }
+        resolve(new DatagramSocket(socket));
+      };
+      socket.once("error", failed);
+      if (binding.kind === "fd") socket.bind({ fd: binding.fd }, bound);
+      else socket.bind(binding.port, binding.address, bound);
+    });
+  }
+
+  get dropped(): number {
+    return this.#dropped;
+  }
+
+  #arrived(datagram: ReceivedDatagram): void {
+    if (this.#waiting.length >= CAPACITY) {
+      this.#dropped += 1;
+      return;
+    }
+    this.#waiting.push(datagram);
+    this.#wake?.();
+  }
+
+  /** Everything that arrived since the last batch, until the socket is closed. One receiver. */
+  async *receive(): AsyncGenerator<readonly ReceivedDatagram[], void, void> {
+    while (this.#closed === undefined) {
+      if (this.#waiting.length === 0) {
+        await new Promise<void>((resolve) => {
+          this.#wake = resolve;
+        });
+        this.#wake = undefined;
+        continue;
+      }
+      const batch = this.#waiting;
+      this.#waiting = [];
+      yield batch;
+    }
+  }
+
+  /** Gives one datagram, made of the parts, to the network. @throws Fault unreachable */
+  send(parts: Uint8Array | readonly Uint8Array[], to: DatagramEndpoint): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (this.#closed !== undefined) {
+        reject(new Fault("cancelled", "udp.closed", "the socket is closed"));
+        return;
+      }
+      const bytes = parts instanceof Uint8Array ? parts : [...parts];
+      this.#socket.send(bytes, to.port, to.address, (error) => {
+        if (error === null) resolve();
+        else reject(new Fault("unreachable", "udp.send", `cannot send to ${to.address}:${to.port}: ${error.message}`, { cause: error }));
+      });
+    });
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= new Promise((resolve) => {
+      this.#socket.close(() => resolve());
+      this.#wake?.();
+    });
+    return this.#closed;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}

@@ -1,0 +1,64 @@
+import { assertNever } from "../../core/fault.ts";
+
+/** A command of an iPXE script. Values are written so that iPXE takes them as they are. @source ipxe.org/cmd */
+export type IpxeCommand =
+  | { readonly kind: "comment"; readonly text: string }
+  | { readonly kind: "echo"; readonly text: string }
+  | { readonly kind: "label"; readonly name: string }
+  | { readonly kind: "kernel"; readonly url: string; readonly arguments: readonly string[]; readonly orGo: string }
+  | { readonly kind: "initrd"; readonly url: string; readonly name: string; readonly orGo: string }
+  | { readonly kind: "boot"; readonly orGo: string }
+  | { readonly kind: "chain"; readonly url: string; readonly orGo: string }
+  | { readonly kind: "isset"; readonly setting: string; readonly orGo: string }
+  | { readonly kind: "if-efi"; readonly go: string }
+  | { readonly kind: "sanboot-disk"; readonly drive: number; readonly orGo: string }
+  | { readonly kind: "wait"; readonly seconds: number }
+  | { readonly kind: "go"; readonly label: string }
+  | { readonly kind: "reboot" }
+  | { readonly kind: "exit"; readonly status: 0 | 1 };
+
+/** Text from outside must not end its line nor be expanded. */
+function plain(text: string): string {
+  return text.replaceAll(/[\u0000-\u001f\u007f]/g, " ").replaceAll("${", "$ {");
+}
+
+function line(command: IpxeCommand): string {
+  switch (command.kind) {
+    case "comment":
+      return `# ${plain(command.text)}`;
+    case "echo":
+      return `echo ${plain(command.text)}`;
+    case "label":
+      return `:${command.name}`;
+    case "kernel":
+      return `kernel ${[plain(command.url), ...command.arguments.map(plain)].join(" ")} || goto ${command.orGo}`;
+    case "initrd":
+      return `initrd --name ${command.name} ${plain(command.url)} || goto ${command.orGo}`;
+    case "boot":
+      return `boot || goto ${command.orGo}`;
+    case "chain":
+      // The URL is ours and may hold ${...} that iPXE is to expand.
+      return `chain --autofree ${command.url} || goto ${command.orGo}`;
+    case "isset":
+      return `isset \${${command.setting}} || goto ${command.orGo}`;
+    case "if-efi":
+      return `iseq \${platform} efi && goto ${command.go} ||`;
+    case "sanboot-disk":
+      return `sanboot --no-describe --drive 0x${command.drive.toString(16)} || goto ${command.orGo}`;
+    case "wait":
+      return `sleep ${command.seconds}`;
+    case "go":
+      return `goto ${command.label}`;
+    case "reboot":
+      return "reboot";
+    case "exit":
+      return `exit ${command.status}`;
+    default:
+      return assertNever(command);
+  }
+}
+
+/** The script's text, with the line that makes it one. */
+export function renderIpxeScript(commands: readonly IpxeCommand[]): string {
+  return `${["#!ipxe", ...commands.map(line)].join("\n")}\n`;
+}

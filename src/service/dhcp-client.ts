@@ -1,0 +1,120 @@
+import { type Ipv4Address, type MacAddress, macAddressFromBytes } from "../core/brand.ts";
+import type { Millis } from "../core/units.ts";
+import type { AddressQuery } from "../domain/address-policy.ts";
+import type { Firmware } from "../domain/boot-firmware.ts";
+import type { ReservationKey } from "../domain/subnet.ts";
+import { type Dhcp4Message, UNSPECIFIED } from "../protocol/dhcp4/message.ts";
+import type { MessageType } from "../protocol/dhcp4/message-type.ts";
+import { readOption } from "../protocol/dhcp4/options.ts";
+import { type RelayAgentInformation, readRelayAgentInformation } from "../protocol/dhcp4/relay-agent-information.ts";
+import { firmwareOf } from "./dhcp-firmware.ts";
+
+/** What a message says about its client, read once. */
+export interface DhcpClient {
+  /** undefined: BOOTP. */
+  readonly type: MessageType | undefined;
+  /** null: not Ethernet. */
+  readonly mac: MacAddress | null;
+  readonly clientIdentifier: Uint8Array | undefined;
+  readonly firmware: Firmware;
+  readonly hostname: string | null;
+  readonly requested: Ipv4Address | null;
+  readonly server: Ipv4Address | null;
+  readonly ciaddr: Ipv4Address | null;
+  readonly giaddr: Ipv4Address | null;
+  readonly subnetSelection: Ipv4Address | null;
+  readonly relay: RelayAgentInformation | undefined;
+  readonly leaseTime: Millis | null;
+  readonly rapidCommit: boolean;
+  readonly parameterRequestList: readonly number[] | undefined;
+  /** Of the UDP payload. */
+  readonly maximumSize: number;
+}
+
+const ETHERNET = 1;
+const IP_AND_UDP = 28;
+/** Over this a datagram would be cut into fragments, which firmware often cannot join. */
+const LARGEST_REPLY = 1472;
+
+/** @throws MalformedFault when an option that matters is not of its form */
+export function readClient(message: Dhcp4Message): DhcpClient {
+  const { options } = message;
+  const relay = readOption(options, "relayAgentInformation");
+  const seconds = readOption(options, "leaseTime");
+  return {
+    type: readOption(options, "messageType"),
+    mac: message.htype === ETHERNET && message.chaddr.length === 6 ? macAddressFromBytes(message.chaddr) : null,
+    clientIdentifier: readOption(options, "clientIdentifier"),
+    firmware: firmwareOf({
+      vendorClass: readOption(options, "vendorClassIdentifier"),
+      userClass: readOption(options, "userClass"),
+      architectures: readOption(options, "clientSystemArchitecture"),
+      ipxe: readOption(options, "ipxe"),
+    }),
+    hostname: hostnameOf(readOption(options, "hostName")),
+    requested: specified(readOption(options, "requestedAddress")),
+    server: specified(readOption(options, "serverIdentifier")),
+    ciaddr: specified(message.ciaddr),
+    giaddr: specified(message.giaddr),
+    subnetSelection: specified(readOption(options, "subnetSelection")),
+    relay: relay === undefined ? undefined : readRelayAgentInformation(relay),
+    leaseTime: seconds === undefined ? null : ((seconds * 1000) as Millis),
+    rapidCommit: readOption(options, "rapidCommit") !== undefined,
+    parameterRequestList: readOption(options, "parameterRequestList"),
+    maximumSize: Math.min(Math.max(readOption(options, "maximumMessageSize") ?? 576, 576) - IP_AND_UDP, LARGEST_REPLY),
+  };
+}
+
+function specified(address: Ipv4Address | undefined): Ipv4Address | null {
+  return address === undefined || address === UNSPECIFIED ? null : address;
+}
+
+/** Kept only when it is a name; what strangers send goes into logs and answers. */
+function hostnameOf(text: string | undefined): string | null {
+  return text !== undefined && /^[A-Za-z0-9._-]{1,255}$/.test(text) ? text : null;
+}
+
+/**
+ * What the client's lease is stored under. A machine passes through firmware, iPXE, ramdisk and its own system, each with
+ * another client identifier, and must keep its address: firmware and enrolled machines go by their MAC address, as does
+ * an identifier that is only the MAC again. Firmware's identifier may also be the machine's UUID, the same for each of
+ * its NICs. Everybody else goes by the identifier (RFC 2131 §4.2). null: nothing tells this client from others.
+ */
+export function leaseClient(client: DhcpClient, message: Dhcp4Message, managed: boolean): string | null {
+  const { mac, clientIdentifier } = client;
+  if (clientIdentifier === undefined || (mac !== null && (managed || client.firmware.program !== "system"))) {
+    if (mac !== null) return `mac:${mac}`;
+    return message.chaddr.length === 0 ? null : `hw:${message.htype}:${hex(message.chaddr)}`;
+  }
+  if (mac !== null && hex(clientIdentifier) === `01${mac.replaceAll(":", "")}`) return `mac:${mac}`;
+  return `id:${hex(clientIdentifier)}`;
+}
+
+/** Most specific first: what the operator tied to a switch port, then to an identifier, then to a NIC. */
+export function reservationKeys(client: DhcpClient): readonly ReservationKey[] {
+  const keys: ReservationKey[] = [];
+  const circuit = client.relay?.circuitId ?? null;
+  if (circuit !== null) keys.push({ kind: "circuit-id", hex: hex(circuit) });
+  if (client.clientIdentifier !== undefined) keys.push({ kind: "client-id", hex: hex(client.clientIdentifier) });
+  if (client.mac !== null) keys.push({ kind: "mac", mac: client.mac });
+  return keys;
+}
+
+export function addressQuery(client: DhcpClient, kind: AddressQuery["kind"], leaseUnder: string): AddressQuery {
+  return {
+    kind,
+    client: leaseUnder,
+    mac: client.mac,
+    keys: reservationKeys(client),
+    hostname: client.hostname,
+    requested: client.requested,
+    ciaddr: client.ciaddr,
+    server: client.server,
+    leaseTime: client.leaseTime,
+    rapidCommit: client.rapidCommit,
+  };
+}
+
+function hex(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("hex");
+}

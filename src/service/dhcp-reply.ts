@@ -1,0 +1,126 @@
+import type { Ipv4Address } from "../core/brand.ts";
+import type { Millis } from "../core/units.ts";
+import type { NetworkBoot } from "../domain/boot-plan.ts";
+import { type Dhcp4Message, type Encoded, encodeMessage, UNSPECIFIED } from "../protocol/dhcp4/message.ts";
+import { ipxeOptions } from "../protocol/dhcp4/ipxe-options.ts";
+import { dhcpOptions, encodeOption, type OptionBytes } from "../protocol/dhcp4/options.ts";
+import type { DhcpClient } from "./dhcp-client.ts";
+
+export interface ReplyContents {
+  readonly type: "offer" | "ack" | "nak" | "bootp";
+  readonly yiaddr: Ipv4Address;
+  readonly server: Ipv4Address;
+  /** null: none, as for INFORM (RFC 2131 §4.3.5) and BOOTP. */
+  readonly leaseTime: Millis | null;
+  readonly hostname: string | null;
+  /** Of the subnet; given when asked for, or when the client asks for nothing by name. */
+  readonly options: OptionBytes;
+  readonly boot: NetworkBoot | null;
+  /** Option 56 of a NAK. */
+  readonly message: string | null;
+}
+
+const code = {
+  messageType: dhcpOptions.messageType.code,
+  serverIdentifier: dhcpOptions.serverIdentifier.code,
+  leaseTime: dhcpOptions.leaseTime.code,
+  renewalTime: dhcpOptions.renewalTime.code,
+  rebindingTime: dhcpOptions.rebindingTime.code,
+  subnetMask: dhcpOptions.subnetMask.code,
+  hostName: dhcpOptions.hostName.code,
+  clientIdentifier: dhcpOptions.clientIdentifier.code,
+  relayAgentInformation: dhcpOptions.relayAgentInformation.code,
+  rapidCommit: dhcpOptions.rapidCommit.code,
+  tftpServerName: dhcpOptions.tftpServerName.code,
+  bootfileName: dhcpOptions.bootfileName.code,
+  vendorClassIdentifier: dhcpOptions.vendorClassIdentifier.code,
+  ipxe: dhcpOptions.ipxe.code,
+  message: dhcpOptions.message.code,
+} as const;
+
+/** What clients look for first; the others follow in the client's own order. */
+const FIRST = [
+  code.messageType, code.serverIdentifier, code.leaseTime, code.renewalTime, code.rebindingTime, code.subnetMask,
+];
+
+const INFINITE_SECONDS = 0xffffffff;
+const FILE_FIELD = 127;
+
+/** The reply's bytes. What did not fit is named in `omitted`. */
+export function encodeReply(request: Dhcp4Message, client: DhcpClient, contents: ReplyContents): Encoded {
+  const options = new Map<number, Uint8Array>();
+  const asked = client.parameterRequestList;
+  if (contents.type !== "bootp") {
+    options.set(code.messageType, encodeOption("messageType", contents.type));
+    options.set(code.serverIdentifier, encodeOption("serverIdentifier", contents.server));
+  }
+  if (contents.type === "nak") {
+    if (contents.message !== null) options.set(code.message, encodeOption("message", contents.message));
+  } else {
+    if (contents.leaseTime !== null) addTimes(options, contents.leaseTime);
+    for (const [one, value] of contents.options) {
+      if (one === code.subnetMask || asked === undefined || asked.includes(one)) options.set(one, value);
+    }
+    if (contents.hostname !== null) options.set(code.hostName, encodeOption("hostName", contents.hostname));
+    if (client.rapidCommit && client.type === "discover" && contents.type === "ack") {
+      options.set(code.rapidCommit, encodeOption("rapidCommit", true));
+    }
+    if (contents.boot !== null) addBoot(options, client, contents.boot);
+  }
+  // RFC 6842 §3: the identifier comes back, so that clients which share a chaddr know whose answer it is.
+  if (client.clientIdentifier !== undefined) options.set(code.clientIdentifier, client.clientIdentifier);
+  const relay = request.options.get(code.relayAgentInformation);
+  // RFC 3046 §2.2: as it came.
+  if (relay !== undefined) options.set(code.relayAgentInformation, relay);
+  return encodeMessage(
+    { ...fixedFields(request, contents), options },
+    { order: asked === undefined ? FIRST : [...FIRST, ...asked], maximumSize: client.maximumSize },
+  );
+}
+
+/** @source RFC 2131 table 3 */
+function fixedFields(request: Dhcp4Message, contents: ReplyContents): Omit<Dhcp4Message, "options"> {
+  const boot = contents.boot?.kind === "file" ? contents.boot : undefined;
+  const nak = contents.type === "nak";
+  return {
+    op: "reply",
+    htype: request.htype,
+    hops: 0,
+    xid: request.xid,
+    secs: 0,
+    // A refused client behind a relay may have no address that the relay can reach (RFC 2131 §4.3.2).
+    broadcast: request.broadcast || (nak && request.giaddr !== UNSPECIFIED),
+    ciaddr: nak ? UNSPECIFIED : request.ciaddr,
+    yiaddr: contents.yiaddr,
+    siaddr: boot?.server ?? UNSPECIFIED,
+    giaddr: request.giaddr,
+    chaddr: request.chaddr,
+    sname: "",
+    file: boot !== undefined && boot.file.length <= FILE_FIELD ? boot.file : "",
+  };
+}
+
+function addTimes(options: Map<number, Uint8Array>, leaseTime: Millis): void {
+  const seconds = Math.min(Math.floor(leaseTime / 1000), INFINITE_SECONDS);
+  options.set(code.leaseTime, encodeOption("leaseTime", seconds));
+  if (seconds === INFINITE_SECONDS) return;
+  // The defaults of RFC 2131 §4.4.5, said aloud for clients that would choose others.
+  options.set(code.renewalTime, encodeOption("renewalTime", Math.floor(seconds / 2)));
+  options.set(code.rebindingTime, encodeOption("rebindingTime", Math.floor((seconds * 7) / 8)));
+}
+
+function addBoot(options: Map<number, Uint8Array>, client: DhcpClient, boot: NetworkBoot): void {
+  if (client.firmware.program === "ipxe") {
+    // Nobody else boots machines here: iPXE need not wait for a ProxyDHCP server.
+    options.set(code.ipxe, encodeOption("ipxe", new Map([[ipxeOptions.noPxeDhcp, Uint8Array.of(1)]])));
+  }
+  if (boot.kind === "silent") return;
+  if (boot.vendorClass !== null) options.set(code.vendorClassIdentifier, encodeOption("vendorClassIdentifier", boot.vendorClass));
+  const asked = client.parameterRequestList;
+  if (boot.by === "tftp" && asked?.includes(code.tftpServerName) === true) {
+    options.set(code.tftpServerName, encodeOption("tftpServerName", boot.server));
+  }
+  if (boot.file.length > FILE_FIELD || asked?.includes(code.bootfileName) === true) {
+    options.set(code.bootfileName, encodeOption("bootfileName", boot.file));
+  }
+}

@@ -1,0 +1,57 @@
+import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { createReadStream, existsSync, readdirSync, statSync } from "node:fs";
+import { homedir } from "node:os";
+import { join, resolve } from "node:path";
+import { pipeline } from "node:stream/promises";
+import { Fault } from "../../src/core/fault.ts";
+import { BUILD } from "./daemon.ts";
+
+export interface Ramdisk {
+  readonly kernel: string;
+  readonly initrd: string;
+}
+
+export interface DemoImage {
+  readonly path: string;
+  readonly sha256: string;
+}
+
+const CACHE = join(process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "ironrack");
+
+/** The ramdisk that test/setup.sh built; IRONRACK_RAMDISK names another directory. */
+export function findRamdisk(): Ramdisk {
+  const named = process.env["IRONRACK_RAMDISK"];
+  const directory = named ?? join(CACHE, "ramdisk", key("native/ramdisk/build.sh"));
+  const ramdisk = { kernel: join(directory, "kernel"), initrd: join(directory, "initrd") };
+  if (existsSync(ramdisk.kernel) && existsSync(ramdisk.initrd)) return ramdisk;
+  throw new Fault("not-found", "demo.ramdisk", `there is no ramdisk in ${directory}: run bash test/setup.sh ramdisk`);
+}
+
+/** The Debian image that test/setup.sh built; IRONRACK_IMAGE names another file. */
+export async function findImage(): Promise<DemoImage> {
+  const path = process.env["IRONRACK_IMAGE"] ?? newestImage(join(CACHE, "image"));
+  if (path === undefined || !existsSync(path)) {
+    throw new Fault(
+      "not-found",
+      "demo.image",
+      `there is no demonstration image${path === undefined ? "" : ` ${path}`}: run bash test/setup.sh image`,
+    );
+  }
+  const hash = createHash("sha256");
+  await pipeline(createReadStream(path), hash);
+  return { path: resolve(path), sha256: hash.digest("hex") };
+}
+
+function newestImage(directory: string): string | undefined {
+  if (!existsSync(directory)) return undefined;
+  return readdirSync(directory, { recursive: true, encoding: "utf8" })
+    .filter((name) => name.endsWith(".qcow2"))
+    .map((name) => join(directory, name))
+    .sort((a, b) => statSync(b).mtimeMs - statSync(a).mtimeMs)[0];
+}
+
+/** What the recipe calls the product of its present sources. */
+function key(recipe: string): string {
+  return execFileSync("bash", [resolve(BUILD, "..", recipe), "--key"], { encoding: "utf8" }).trim();
+}

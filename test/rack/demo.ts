@@ -1,0 +1,142 @@
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { SystemClock } from "../../src/core/clock.ts";
+import { Fault, toFault } from "../../src/core/fault.ts";
+import { writeApplianceConf } from "./appliance-conf.ts";
+import { Daemon } from "./daemon.ts";
+import { type DemoImage, findImage, findRamdisk } from "./demo-files.ts";
+import { DemoNode } from "./demo-node.ts";
+import { DEMO_HELP, demoMachines, type DemoOptions, parseDemoOptions } from "./demo-options.ts";
+import { type DemoReport, reportJson, reportTable } from "./demo-report.ts";
+import { ProgressView } from "./progress-view.ts";
+import { SiteCli } from "./site-cli.ts";
+import { openRack, SITE_ACCOUNT, type VirtualRack } from "./virtual-rack.ts";
+
+const clock = new SystemClock();
+const SITE_NAME = "lab";
+const RACK_NAME = "demo";
+
+const FAILED = 1;
+const WRONG_USE = 2;
+const INTERRUPTED = 130;
+
+/** `npm run demo`: the exit status is 0 only when every machine went the whole way. */
+async function main(args: readonly string[]): Promise<number> {
+  let options: DemoOptions;
+  try {
+    options = parseDemoOptions(args);
+  } catch (error) {
+    process.stderr.write(`${toFault(error).message}\n\n${DEMO_HELP}`);
+    return WRONG_USE;
+  }
+  if (options.help) {
+    process.stdout.write(DEMO_HELP);
+    return 0;
+  }
+  const directory = mkdtempSync(join(tmpdir(), "ironrack-demo-"));
+  const interrupt = new AbortController();
+  const onSignal = (): void => {
+    if (interrupt.signal.aborted) process.exit(INTERRUPTED); // the second time: at once, and the rack dies with us
+    interrupt.abort(new Fault("cancelled", "demo.interrupted", "interrupted"));
+  };
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, onSignal);
+  const report = await demonstrate(options, directory, interrupt.signal);
+  if (options.json) process.stdout.write(`${reportJson(report)}\n`);
+  else if (report.nodes.length > 0) process.stdout.write(`\n${reportTable(report)}\n`);
+  if (report.ok || interrupt.signal.aborted) rmSync(directory, { recursive: true, force: true });
+  if (interrupt.signal.aborted && !report.ok) return INTERRUPTED;
+  return report.ok ? 0 : FAILED;
+}
+
+/** Never rejects: what went wrong before the nodes began is told, and the report is not ok. */
+async function demonstrate(options: DemoOptions, directory: string, interrupted: AbortSignal): Promise<DemoReport> {
+  const began = clock.now();
+  const elapsed = (): number => Math.round((clock.now() - began) / 100) / 10;
+  const machines = demoMachines(options);
+  const screen = options.json ? process.stderr : process.stdout;
+  using view = new ProgressView(screen, elapsed, machines);
+  let nodes: DemoReport["nodes"] = [];
+  try {
+    const ramdisk = findRamdisk();
+    const image = await findImage();
+    view.note(`image ${image.path}`);
+    await using rack = await openRack({ machines, directory });
+    view.note(
+      `rack: ${machines.length} machines with BMCs, broker ${rack.broker.url}; logs and consoles in ${directory}`,
+    );
+    const config = writeApplianceConf({
+      directory,
+      site: SITE_NAME,
+      rack: RACK_NAME,
+      ...ramdisk,
+      imageDirectories: [dirname(image.path)],
+    });
+    await using daemon = new Daemon({ rack, config: config.config });
+    await abortable(interrupted, daemon.start());
+    view.note("ironrackd is ready; from here on the site leads, over MQTT");
+    nodes = await abortable(interrupted, leadAll(rack, view, image));
+    if (nodes.some((node) => node.failure !== null)) tellFailures(view, nodes, rack, daemon);
+    if (options.keep) {
+      view.note(
+        `the rack runs until Ctrl-C; look around with: nsenter --target ${rack.pid} --all; the local CLI: ironrack --socket ${config.socket}`,
+      );
+      await abortable(interrupted, new Promise<never>(() => undefined)).catch(() => undefined);
+    }
+  } catch (error) {
+    const fault = toFault(error);
+    view.note(fault.kind === "cancelled" ? "interrupted; everything is being taken down" : `failed: ${fault.message}`);
+    if (fault.kind === "internal" && fault.cause instanceof Error) view.note(String(fault.cause.stack));
+    if (!interrupted.aborted) view.note(`logs and consoles are in ${directory}`);
+  }
+  removeDisks(directory);
+  const ok = nodes.length === machines.length && nodes.every((node) => node.failure === null);
+  return { ok, nodes, seconds: elapsed() };
+}
+
+/** All nodes side by side. */
+async function leadAll(rack: VirtualRack, view: ProgressView, image: DemoImage): Promise<DemoReport["nodes"]> {
+  const cli = new SiteCli({ rack, account: SITE_ACCOUNT, siteName: SITE_NAME, rackName: RACK_NAME });
+  const keyFile = join(rack.directory, "demo.key");
+  await rack.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "demo", "-f", keyFile]);
+  const publicKey = readFileSync(`${keyFile}.pub`, "utf8").trim();
+  const patience = Math.max(1, rack.machines.length / 2);
+  const nodes = rack.machines.map(
+    (subject) => new DemoNode({ rack, subject, cli, view, clock, image, keyFile, publicKey, patience }),
+  );
+  await using _events = cli.follow((event) => {
+    view.event(event);
+    for (const node of nodes) node.event(event);
+  });
+  return await Promise.all(nodes.map(async (node) => await node.run()));
+}
+
+function tellFailures(view: ProgressView, nodes: DemoReport["nodes"], rack: VirtualRack, daemon: Daemon): void {
+  for (const { node, failure } of nodes) {
+    if (failure === null) continue;
+    const machine = rack.machines.find((one) => one.machine.name === node)?.machine;
+    view.note(`${node} failed at ${failure.stage}: ${failure.reason}`);
+    view.note(`  its console: ${machine?.consoleLog ?? "?"}; the log of ironrackd: ${daemon.logFile}`);
+  }
+}
+
+/** The disks are large and say nothing; logs and consoles stay. */
+function removeDisks(directory: string): void {
+  if (!existsSync(directory)) return;
+  for (const name of readdirSync(directory)) {
+    if (/\.(disk\d+|vars)$/.test(name)) rmSync(join(directory, name), { force: true });
+  }
+}
+
+/** The promise, or the signal's reason as soon as it aborts. */
+function abortable<T>(signal: AbortSignal, promise: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const onAbort = (): void => reject(toFault(signal.reason));
+    if (signal.aborted) onAbort();
+    else signal.addEventListener("abort", onAbort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", onAbort));
+  });
+}
+
+process.exitCode = await main(process.argv.slice(2));
+process.exit();

@@ -44,11 +44,18 @@ export class AgentClient {
    */
   async run(command: string, params: JsonObject, options: RunOptions): Promise<JsonObject> {
     using deadline = this.#clock.deadline(options.timeout, options.signal);
-    await using http = new JsonHttp({ origin: new URL(this.#address.callbackUrl).origin, pinned: this.#address.verifyCa });
+    await using http = new JsonHttp({
+      origin: new URL(this.#address.callbackUrl).origin,
+      pinned: this.#address.verifyCa,
+    });
     const call = { http, signal: deadline.signal, log: options.log };
     const running = (await this.#commands(call)).findLast((one) => one.name === command && one.status === "running");
     let present = running ?? (await this.#begin(command, params, call));
-    options.log.info("agent.command", { command, id: present.id, reason: running === undefined ? "begun" : "was running already" });
+    options.log.info("agent.command", {
+      command,
+      id: present.id,
+      reason: running === undefined ? "begun" : "was running already",
+    });
     while (present.status === "running") present = await this.#poll(present, call);
     if (present.status !== "succeeded") throw failed(present);
     return present.result;
@@ -60,7 +67,12 @@ export class AgentClient {
     for (;;) {
       let answer: JsonAnswer;
       try {
-        answer = await this.#request(call, "POST", `/v1/commands/?wait=false&agent_token=${encodeURIComponent(this.#address.token)}`, { name: command, params });
+        answer = await this.#request(
+          call,
+          "POST",
+          `/v1/commands/?wait=false&agent_token=${encodeURIComponent(this.#address.token)}`,
+          { name: command, params },
+        );
       } catch (error) {
         if (toFault(error).kind !== "unreachable") throw error;
         const taken = (await this.#commands(call)).find((one) => one.name === command && !known.has(one.id));
@@ -77,7 +89,12 @@ export class AgentClient {
   async #poll(command: AgentCommand, call: Call): Promise<AgentCommand> {
     const answer = await this.#persistently(call, `/v1/commands/${encodeURIComponent(command.id)}?wait=true`);
     if (answer.status === 404) {
-      throw new Fault("protocol", "agent.forgot", `the agent was restarted and no longer knows its command ${command.name}`, { retry: "now" });
+      throw new Fault(
+        "protocol",
+        "agent.forgot",
+        `the agent was restarted and no longer knows its command ${command.name}`,
+        { retry: "now" },
+      );
     }
     if (answer.status !== 200) throw refused(command.name, answer);
     const next = decodeCommand(answer.body);
@@ -121,7 +138,12 @@ interface Call {
 
 function refused(command: string, answer: JsonAnswer): Fault {
   const text = faultText(answer.body);
-  return new Fault("refused", `agent.http-${answer.status}`, `the agent refused ${command} (${answer.status}): ${text}`, { detail: { status: answer.status } });
+  return new Fault(
+    "refused",
+    `agent.http-${answer.status}`,
+    `the agent refused ${command} (${answer.status}): ${text}`,
+    { detail: { status: answer.status } },
+  );
 }
 
 function failed(command: AgentCommand): Fault {

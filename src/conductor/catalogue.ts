@@ -64,8 +64,16 @@ export class Catalogue {
   readonly #log: Log;
 
   constructor(parts: { readonly commands: readonly Command[]; readonly store: Store; readonly log: Log }) {
-    const ajv = new Ajv({ allErrors: false, strict: false, useDefaults: true, coerceTypes: false, removeAdditional: false });
-    this.#commands = new Map(parts.commands.map((one) => [one.name, { command: one, validate: ajv.compile(one.params) }]));
+    const ajv = new Ajv({
+      allErrors: false,
+      strict: false,
+      useDefaults: true,
+      coerceTypes: false,
+      removeAdditional: false,
+    });
+    this.#commands = new Map(
+      parts.commands.map((one) => [one.name, { command: one, validate: ajv.compile(one.params) }]),
+    );
     this.#store = parts.store;
     this.#log = parts.log;
   }
@@ -82,7 +90,11 @@ export class Catalogue {
   check(request: CommandRequest): { readonly command: Command; readonly params: JsonObject } {
     const entry = this.#commands.get(request.method);
     if (entry === undefined) {
-      throw new Fault("not-found", "command.unknown", `there is no command "${request.method}"; "command.list" lists them`);
+      throw new Fault(
+        "not-found",
+        "command.unknown",
+        `there is no command "${request.method}"; "command.list" lists them`,
+      );
     }
     if (request.role !== entry.command.role && request.role !== "operator") {
       throw new Fault("refused", "command.role", `"${request.method}" is not open to ${request.role}s`);
@@ -96,8 +108,14 @@ export class Catalogue {
   }
 
   /** Carries the request out and answers; never throws. A repeated id gets the stored answer. */
-  async execute(request: CommandRequest, options: { readonly signal: AbortSignal; readonly log?: Log }): Promise<CommandAnswer> {
-    const log = (options.log ?? this.#log).with({ command: request.method, ...(request.id === undefined ? {} : { id: request.id }) });
+  async execute(
+    request: CommandRequest,
+    options: { readonly signal: AbortSignal; readonly log?: Log },
+  ): Promise<CommandAnswer> {
+    const log = (options.log ?? this.#log).with({
+      command: request.method,
+      ...(request.id === undefined ? {} : { id: request.id }),
+    });
     const stored = request.id === undefined ? undefined : this.#store.commands.get(request.id);
     if (stored?.answer !== undefined && stored.answer !== null) return stored.answer;
     let answer: CommandAnswer;
@@ -123,7 +141,8 @@ export class Catalogue {
       if (command.changes) log.info("command.done");
     } catch (error) {
       const fault = toFault(error);
-      if (fault.kind === "internal") log.error("daemon.bug", { code: fault.code, reason: fault.message }, fault.cause ?? fault);
+      if (fault.kind === "internal")
+        log.error("daemon.bug", { code: fault.code, reason: fault.message }, fault.cause ?? fault);
       else log.warn("command.failed", { code: fault.code, reason: fault.message });
       answer = { ok: false, kind: fault.kind, code: fault.code, message: fault.message, detail: { ...fault.detail } };
       recorded = false;

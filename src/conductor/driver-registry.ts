@@ -3,7 +3,8 @@ import type { InterfaceName, Node } from "../domain/node.ts";
 import type { HardwareType, Interfaces } from "../driver/interfaces.ts";
 
 /** The interfaces that hardware types implement today; the others of Ironic answer `unsupported`. */
-const IMPLEMENTED = ["power", "management", "boot", "deploy", "inspect"] as const satisfies readonly (InterfaceName & keyof HardwareType)[];
+const IMPLEMENTED = ["power", "management", "boot", "deploy", "inspect"] as const satisfies readonly (InterfaceName &
+  keyof HardwareType)[];
 
 /** Which implementations serve a node: the operator's choice, else the hardware type's preference. */
 export class DriverRegistry {
@@ -21,13 +22,21 @@ export class DriverRegistry {
   interfacesOf(node: Pick<Node, "driver" | "interfaces">): Interfaces {
     const type = this.#types.get(node.driver);
     if (type === undefined) {
-      throw invalid("driver", `"${node.driver}" is not enabled here; enabled are ${[...this.#types.keys()].join(", ")}`);
+      throw invalid(
+        "driver",
+        `"${node.driver}" is not enabled here; enabled are ${[...this.#types.keys()].join(", ")}`,
+      );
     }
     for (const name of Object.keys(node.interfaces)) {
       if (!(IMPLEMENTED as readonly string[]).includes(name)) {
-        throw new Fault("unsupported", "interface.unsupported", `${name}_interface is not supported by driver "${node.driver}"`, {
-          detail: { field: `${name}_interface` },
-        });
+        throw new Fault(
+          "unsupported",
+          "interface.unsupported",
+          `${name}_interface is not supported by driver "${node.driver}"`,
+          {
+            detail: { field: `${name}_interface` },
+          },
+        );
       }
     }
     return {
@@ -45,11 +54,19 @@ export class DriverRegistry {
   }
 }
 
-function choose<T>(type: HardwareType, name: InterfaceName, offered: ReadonlyMap<string, T>, node: Pick<Node, "interfaces">): T {
+function choose<T>(
+  type: HardwareType,
+  name: InterfaceName,
+  offered: ReadonlyMap<string, T>,
+  node: Pick<Node, "interfaces">,
+): T {
   const wanted = node.interfaces[name] ?? offered.keys().next().value;
   const found = wanted === undefined ? undefined : offered.get(wanted);
   if (found === undefined) {
-    throw invalid(`${name}_interface`, `"${wanted}" is not offered by driver "${type.name}"; offered are ${[...offered.keys()].join(", ")}`);
+    throw invalid(
+      `${name}_interface`,
+      `"${wanted}" is not offered by driver "${type.name}"; offered are ${[...offered.keys()].join(", ")}`,
+    );
   }
   return found;
 }

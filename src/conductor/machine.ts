@@ -22,13 +22,19 @@ export interface MachineParts {
 }
 
 /** Stores a power state that was read or confirmed; off or a new start ends the agent's life. */
-export async function recordPower(parts: Pick<MachineParts, "store" | "clock">, uuid: NodeUuid, state: PowerState, options: { readonly restarted: boolean }): Promise<void> {
+export async function recordPower(
+  parts: Pick<MachineParts, "store" | "clock">,
+  uuid: NodeUuid,
+  state: PowerState,
+  options: { readonly restarted: boolean },
+): Promise<void> {
   await parts.store.commit((tx) => {
     const node = nodeOf(tx, uuid);
     const agentGone = state === "power off" || options.restarted;
     const fields: Partial<Node> = { powerState: state, targetPowerState: null, ...(agentGone ? { agent: null } : {}) };
     const changed = change(tx, parts.clock, node, fields);
-    if (node.powerState !== state || options.restarted) record(tx, changed, "node.power", { from: node.powerState, to: state });
+    if (node.powerState !== state || options.restarted)
+      record(tx, changed, "node.power", { from: node.powerState, to: state });
   });
 }
 
@@ -42,7 +48,14 @@ export class ConductedMachine implements Machine {
   #lastReport = Number.NEGATIVE_INFINITY;
   #first: { readonly at: number; readonly bytes: number } | undefined;
 
-  constructor(parts: MachineParts & { readonly uuid: NodeUuid; readonly interfaces: Interfaces; readonly signal: AbortSignal; readonly step: string }) {
+  constructor(
+    parts: MachineParts & {
+      readonly uuid: NodeUuid;
+      readonly interfaces: Interfaces;
+      readonly signal: AbortSignal;
+      readonly step: string;
+    },
+  ) {
     this.#parts = parts;
     this.#uuid = parts.uuid;
     this.#interfaces = parts.interfaces;
@@ -62,31 +75,51 @@ export class ConductedMachine implements Machine {
     const { target, device } = this.#interfaces.boot.ramdisk;
     await this.setBootTarget(target);
     await this.power("power off");
-    await this.#interfaces.management.setBootDevice(this.#task(), { device, persistent: false }, this.#task().node.bootMode, this.#options());
+    await this.#interfaces.management.setBootDevice(
+      this.#task(),
+      { device, persistent: false },
+      this.#task().node.bootMode,
+      this.#options(),
+    );
     await this.power("power on");
   }
 
   agentIsAlive(): boolean {
     const { agent, powerState } = this.#task().node;
-    if (!this.#parts.settings.fastTrack || powerState !== "power on" || agent?.callbackUrl == null || agent.lastHeartbeat === null) return false;
+    if (
+      !this.#parts.settings.fastTrack ||
+      powerState !== "power on" ||
+      agent?.callbackUrl == null ||
+      agent.lastHeartbeat === null
+    )
+      return false;
     return this.#parts.clock.wall().getTime() - Date.parse(agent.lastHeartbeat) < this.#parts.settings.fastTrackTimeout;
   }
 
   async prepareInstanceBoot(): Promise<void> {
     const { target, device } = this.#interfaces.boot.instance;
     await this.setBootTarget(target);
-    await this.#interfaces.management.setBootDevice(this.#task(), { device, persistent: true }, this.#task().node.bootMode, this.#options());
+    await this.#interfaces.management.setBootDevice(
+      this.#task(),
+      { device, persistent: true },
+      this.#task().node.bootMode,
+      this.#options(),
+    );
   }
 
   async setBootTarget(target: BootTarget): Promise<void> {
-    await this.#parts.store.commit((tx) => change(tx, this.#parts.clock, nodeOf(tx, this.#uuid), { bootTarget: target }));
+    await this.#parts.store.commit((tx) =>
+      change(tx, this.#parts.clock, nodeOf(tx, this.#uuid), { bootTarget: target }),
+    );
   }
 
   async power(target: PowerTarget): Promise<void> {
     const { store, clock } = this.#parts;
     await store.commit((tx) => change(tx, clock, nodeOf(tx, this.#uuid), { targetPowerState: target }));
     const state = await this.#interfaces.power.setPowerState(this.#task(), target, this.#options());
-    await recordPower(this.#parts, this.#uuid, state, { restarted: target === "rebooting" || target === "soft rebooting" });
+    await recordPower(this.#parts, this.#uuid, state, {
+      restarted: target === "rebooting" || target === "soft rebooting",
+    });
   }
 
   report(progress: Progress): void {
@@ -100,7 +133,12 @@ export class ConductedMachine implements Machine {
     this.#parts.store
       .commit(
         (tx) => {
-          record(tx, nodeOf(tx, this.#uuid), "node.step.progress", { step: this.#step, bytes: progress.bytes, total: progress.total, mb_s: Math.round(rate * 10) / 10 });
+          record(tx, nodeOf(tx, this.#uuid), "node.step.progress", {
+            step: this.#step,
+            bytes: progress.bytes,
+            total: progress.total,
+            mb_s: Math.round(rate * 10) / 10,
+          });
         },
         { durable: false },
       )
@@ -114,7 +152,11 @@ export class ConductedMachine implements Machine {
     });
   }
 
-  async learn(found: { readonly properties?: JsonObject; readonly bootMode?: BootMode; readonly powerState?: PowerState }): Promise<void> {
+  async learn(found: {
+    readonly properties?: JsonObject;
+    readonly bootMode?: BootMode;
+    readonly powerState?: PowerState;
+  }): Promise<void> {
     await this.#parts.store.commit((tx) => {
       const node = nodeOf(tx, this.#uuid);
       change(tx, this.#parts.clock, node, {
@@ -134,10 +176,19 @@ export class ConductedMachine implements Machine {
         if (tx.ports.byAddress(mac) !== undefined) continue;
         const at = instant(clock);
         const uuid = parsePortUuid(random.uuid());
-        tx.ports.put({ uuid, nodeUuid: this.#uuid, address: mac, pxeEnabled, localLinkConnection: {}, physicalNetwork: null, extra: {}, createdAt: at, updatedAt: at });
+        tx.ports.put({
+          uuid,
+          nodeUuid: this.#uuid,
+          address: mac,
+          pxeEnabled,
+          localLinkConnection: {},
+          physicalNetwork: null,
+          extra: {},
+          createdAt: at,
+          updatedAt: at,
+        });
         record(tx, node, "port.created", { port: uuid, address: mac, pxe_enabled: pxeEnabled });
       }
     });
   }
 }
-

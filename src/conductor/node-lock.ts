@@ -45,9 +45,14 @@ export class NodeLocks {
         const waiters = this.#held.get(node)?.waiters;
         waiters?.splice(waiters.indexOf(waiter), 1);
         reject(
-          new Fault("busy", "node.locked", `node ${node} is locked by "${this.holder(node) ?? purpose}"; try again when that is done`, {
-            detail: { node, holder: this.holder(node) },
-          }),
+          new Fault(
+            "busy",
+            "node.locked",
+            `node ${node} is locked by "${this.holder(node) ?? purpose}"; try again when that is done`,
+            {
+              detail: { node, holder: this.holder(node) },
+            },
+          ),
         );
       });
     });

@@ -81,7 +81,10 @@ export class OperationRunner implements AsyncDisposable {
         if (node === undefined || progress?.kind !== "waiting" || progress.for !== reason) return false;
         const step = node.operation?.steps[node.operation.index];
         const operation = advanced(node.operation as Operation, []);
-        const next = moveState(tx, this.#parts.clock, node, "resume", { aim: node.targetProvisionState ?? undefined, fields: { operation } });
+        const next = moveState(tx, this.#parts.clock, node, "resume", {
+          aim: node.targetProvisionState ?? undefined,
+          fields: { operation },
+        });
         if (step !== undefined) record(tx, next, "node.step.done", { step: stepName(step) });
         return true;
       });
@@ -101,7 +104,9 @@ export class OperationRunner implements AsyncDisposable {
     this.#timers.set(
       node.uuid,
       this.#parts.clock.after(millis(Math.max(options.restarted ? GRACE_AFTER_RESTART : 0, left)), () => {
-        this.#expire(node.uuid, id).catch((error: unknown) => this.#parts.log.error("daemon.bug", { node: node.uuid }, error));
+        this.#expire(node.uuid, id).catch((error: unknown) =>
+          this.#parts.log.error("daemon.bug", { node: node.uuid }, error),
+        );
       }),
     );
   }
@@ -111,8 +116,16 @@ export class OperationRunner implements AsyncDisposable {
     const node = this.#parts.store.nodes.get(uuid);
     const progress = node?.operation?.progress;
     if (node === undefined || node.operation?.id !== operation || progress?.kind !== "waiting") return;
-    const what = progress.for === "inspection" ? "the ramdisk sent no inspection data" : "the ramdisk's agent did not report";
-    await this.fail(uuid, new Fault("timeout", "ramdisk.silent", `${what} in time; look at the machine's console, its boot order and the log of the boot services`));
+    const what =
+      progress.for === "inspection" ? "the ramdisk sent no inspection data" : "the ramdisk's agent did not report";
+    await this.fail(
+      uuid,
+      new Fault(
+        "timeout",
+        "ramdisk.silent",
+        `${what} in time; look at the machine's console, its boot order and the log of the boot services`,
+      ),
+    );
   }
 
   /** Ends the node's operation in the failed state of where it is, with the reason; then takes the machine down. */
@@ -138,9 +151,26 @@ export class OperationRunner implements AsyncDisposable {
           ...(operation?.kind === "inspect" ? { inspectionStartedAt: null } : {}),
         },
       });
-      record(tx, { ...moved, operation }, "node.failed", { step: step === undefined ? null : stepName(step), reason: text, code: fault.code, verb: operation?.verb ?? null }, "ERROR");
+      record(
+        tx,
+        { ...moved, operation },
+        "node.failed",
+        {
+          step: step === undefined ? null : stepName(step),
+          reason: text,
+          code: fault.code,
+          verb: operation?.verb ?? null,
+        },
+        "ERROR",
+      );
     });
-    log.warn("node.failed", { node: uuid, operation: operation?.id, step: step === undefined ? undefined : stepName(step), code: fault.code, reason: text });
+    log.warn("node.failed", {
+      node: uuid,
+      operation: operation?.id,
+      step: step === undefined ? undefined : stepName(step),
+      code: fault.code,
+      reason: text,
+    });
     const ramdisk = operation !== null && operation.kind !== "verify" && operation.kind !== "adopt";
     if (ramdisk && !(operation.kind === "deploy" && !settings.powerOffAfterDeployFailure)) await this.#powerOff(uuid);
   }
@@ -152,7 +182,9 @@ export class OperationRunner implements AsyncDisposable {
       await this.#machine(uuid, "power_off_after_failure", deadline.signal).power("power off");
     } catch (error) {
       this.#parts.log.warn("power.unreadable", { node: uuid, reason: toFault(error).message });
-      await this.#parts.store.commit((tx) => change(tx, this.#parts.clock, nodeOf(tx, uuid), { targetPowerState: null }));
+      await this.#parts.store.commit((tx) =>
+        change(tx, this.#parts.clock, nodeOf(tx, uuid), { targetPowerState: null }),
+      );
     }
   }
 
@@ -178,7 +210,8 @@ export class OperationRunner implements AsyncDisposable {
         const fault = toFault(error);
         // A stopping daemon leaves the step recorded as running: the next start resumes it.
         if (this.#closing && (fault.kind === "cancelled" || signal.aborted)) return;
-        if (!isFault(error)) this.#parts.log.error("daemon.bug", { node: uuid, step: stepName(planned), reason: fault.message }, error);
+        if (!isFault(error))
+          this.#parts.log.error("daemon.bug", { node: uuid, step: stepName(planned), reason: fault.message }, error);
         await this.fail(uuid, fault);
         return;
       }
@@ -189,13 +222,19 @@ export class OperationRunner implements AsyncDisposable {
     const { store, clock, random } = this.#parts;
     const name = stepName(planned);
     const attempt = operation.attempt + 1;
-    if (attempt > MOST_ATTEMPTS) throw new Fault("internal", "step.attempts", `was begun ${MOST_ATTEMPTS} times and never ended`);
+    if (attempt > MOST_ATTEMPTS)
+      throw new Fault("internal", "step.attempts", `was begun ${MOST_ATTEMPTS} times and never ended`);
     const interfaces = this.#parts.drivers.interfacesOf(node);
     const step = findStep(interfaces, planned, operation.kind);
     await store.commit((tx) => {
       const now = nodeOf(tx, node.uuid);
       const begun: Operation = { ...operation, attempt, progress: { kind: "running", startedAt: instant(clock) } };
-      record(tx, change(tx, clock, now, { operation: begun }), "node.step.started", { step: name, index: operation.index, count: operation.steps.length, attempt });
+      record(tx, change(tx, clock, now, { operation: begun }), "node.step.started", {
+        step: name,
+        index: operation.index,
+        count: operation.steps.length,
+        attempt,
+      });
     });
     const log = this.#parts.log.with({ node: node.uuid, operation: operation.id, step: name });
     log.info("step.started", { attempt });
@@ -223,7 +262,10 @@ export class OperationRunner implements AsyncDisposable {
       const now = nodeOf(tx, uuid);
       const operation = now.operation as Operation;
       const aim = now.targetProvisionState ?? undefined;
-      if (outcome.kind === "done" || (outcome.kind === "wait" && outcome.for === "heartbeat" && agentReported(now, operation))) {
+      if (
+        outcome.kind === "done" ||
+        (outcome.kind === "wait" && outcome.for === "heartbeat" && agentReported(now, operation))
+      ) {
         const insert = outcome.kind === "done" ? (outcome.insert ?? []) : [];
         const changed = change(tx, clock, now, { operation: advanced(operation, insert) });
         record(tx, changed, "node.step.done", { step: stepName(planned) });
@@ -231,7 +273,10 @@ export class OperationRunner implements AsyncDisposable {
       }
       if (outcome.kind === "wait") {
         const deadline = new Date(clock.wall().getTime() + outcome.timeout).toISOString();
-        return moveState(tx, clock, now, "wait", { aim, fields: { operation: { ...operation, progress: { kind: "waiting", for: outcome.for, deadline } } } });
+        return moveState(tx, clock, now, "wait", {
+          aim,
+          fields: { operation: { ...operation, progress: { kind: "waiting", for: outcome.for, deadline } } },
+        });
       }
       return moveState(tx, clock, now, "hold", { aim, fields: { operation: advanced(operation, []) } });
     });
@@ -249,7 +294,11 @@ export class OperationRunner implements AsyncDisposable {
       const next = follows ? { ...this.plan(now, operation.verb, "clean"), id: operation.id } : null;
       moveState(tx, clock, now, event, { fields: { ...fields, operation: next } });
     });
-    log.info("node.state", { node: node.uuid, operation: operation.id, state: nodeOf(store, node.uuid).provisionState });
+    log.info("node.state", {
+      node: node.uuid,
+      operation: operation.id,
+      state: nodeOf(store, node.uuid).provisionState,
+    });
     return follows;
   }
 
@@ -263,7 +312,8 @@ export class OperationRunner implements AsyncDisposable {
     this.#closing = true;
     for (const uuid of [...this.#timers.keys()]) this.#clearTimer(uuid);
     const running = [...this.#running.values()];
-    for (const { controller } of running) controller.abort(new Fault("cancelled", "daemon.stopping", "the daemon is stopping"));
+    for (const { controller } of running)
+      controller.abort(new Fault("cancelled", "daemon.stopping", "the daemon is stopping"));
     await Promise.allSettled(running.map(({ ended }) => ended));
   }
 }
@@ -272,7 +322,13 @@ export class OperationRunner implements AsyncDisposable {
 function advanced(operation: Operation, insert: readonly PlannedStep[]): Operation {
   const done = operation.steps.slice(0, operation.index + 1);
   const left = operation.steps.slice(operation.index + 1);
-  return { ...operation, steps: [...done, ...insertSteps(left, insert)], index: operation.index + 1, progress: { kind: "pending" }, attempt: 0 };
+  return {
+    ...operation,
+    steps: [...done, ...insertSteps(left, insert)],
+    index: operation.index + 1,
+    progress: { kind: "pending" },
+    attempt: 0,
+  };
 }
 
 /** The agent may report before its wait is stored. */
@@ -283,7 +339,11 @@ function agentReported(node: Node, operation: Operation): boolean {
 }
 
 /** The event that ends an operation well, and what it leaves on the node. */
-function ending(node: Node, operation: Operation, at: string): { readonly event: ProvisionEvent; readonly fields: Partial<Node> } {
+function ending(
+  node: Node,
+  operation: Operation,
+  at: string,
+): { readonly event: ProvisionEvent; readonly fields: Partial<Node> } {
   switch (operation.kind) {
     case "clean": {
       const manual = operation.verb === "clean" || node.retired;
@@ -302,4 +362,3 @@ function failureText(operation: Operation | null, step: PlannedStep | undefined,
   if (operation?.kind === "verify") return `Failed to get power state for node: ${fault.message}`;
   return step === undefined ? fault.message : `${operation?.kind ?? "step"} step ${stepName(step)}: ${fault.message}`;
 }
-

@@ -48,7 +48,9 @@ export class PowerControl implements AsyncDisposable {
       using deadline = clock.deadline(CHANGE_TIMEOUT, this.#controller.signal);
       const node = nodeOf(store, uuid);
       const task = { node, ports: store.ports.ofNode(uuid) };
-      const state = await drivers.interfacesOf(node).power.setPowerState(task, target, { signal: deadline.signal, log });
+      const state = await drivers
+        .interfacesOf(node)
+        .power.setPowerState(task, target, { signal: deadline.signal, log });
       await recordPower(this.#parts, uuid, state, { restarted: target === "rebooting" || target === "soft rebooting" });
       log.info("node.power", { node: uuid, state });
     } catch (error) {
@@ -57,7 +59,13 @@ export class PowerControl implements AsyncDisposable {
       log.warn("node.failed", { node: uuid, code: toFault(error).code, reason: text });
       await store.commit((tx) => {
         const changed = change(tx, clock, nodeOf(tx, uuid), { targetPowerState: null, lastError: text });
-        record(tx, changed, "node.failed", { step: null, reason: text, code: toFault(error).code, verb: target }, "ERROR");
+        record(
+          tx,
+          changed,
+          "node.failed",
+          { step: null, reason: text, code: toFault(error).code, verb: target },
+          "ERROR",
+        );
       });
     }
   }
@@ -66,7 +74,9 @@ export class PowerControl implements AsyncDisposable {
   async read(node: Node, signal: AbortSignal): Promise<PowerState> {
     const { store, drivers, clock, log } = this.#parts;
     using deadline = clock.deadline(READ_TIMEOUT, signal);
-    return await drivers.interfacesOf(node).power.getPowerState({ node, ports: store.ports.ofNode(node.uuid) }, { signal: deadline.signal, log });
+    return await drivers
+      .interfacesOf(node)
+      .power.getPowerState({ node, ports: store.ports.ofNode(node.uuid) }, { signal: deadline.signal, log });
   }
 
   /** Begins the watch: every interval each idle node's BMC is read; a difference is stored and told, never fought. */
@@ -94,7 +104,13 @@ export class PowerControl implements AsyncDisposable {
   #isIdle(node: Node): boolean {
     const silent = node.provisionState === "enroll" || node.provisionState === "adopt failed";
     const mayBeRead = !node.maintenance || node.fault === "power failure";
-    return mayBeRead && !silent && node.targetPowerState === null && provisionStates[node.provisionState].kind !== "waiting" && this.#parts.locks.holder(node.uuid) === null;
+    return (
+      mayBeRead &&
+      !silent &&
+      node.targetPowerState === null &&
+      provisionStates[node.provisionState].kind !== "waiting" &&
+      this.#parts.locks.holder(node.uuid) === null
+    );
   }
 
   async #sync(uuid: NodeUuid): Promise<void> {
@@ -113,9 +129,25 @@ export class PowerControl implements AsyncDisposable {
       const node = tx.nodes.get(uuid);
       if (node === undefined || !this.#isIdle(node)) return;
       if (node.fault === "power failure") {
-        record(tx, change(tx, clock, node, { maintenance: false, maintenanceReason: null, fault: null, powerState: state, lastError: null }), "node.maintenance", { maintenance: false, reason: "the BMC answers again" });
+        record(
+          tx,
+          change(tx, clock, node, {
+            maintenance: false,
+            maintenanceReason: null,
+            fault: null,
+            powerState: state,
+            lastError: null,
+          }),
+          "node.maintenance",
+          { maintenance: false, reason: "the BMC answers again" },
+        );
       } else if (node.powerState !== state) {
-        record(tx, change(tx, clock, node, { powerState: state, ...(state === "power off" ? { agent: null } : {}) }), "node.power", { from: node.powerState, to: state, reason: "read from the BMC" });
+        record(
+          tx,
+          change(tx, clock, node, { powerState: state, ...(state === "power off" ? { agent: null } : {}) }),
+          "node.power",
+          { from: node.powerState, to: state, reason: "read from the BMC" },
+        );
         log.info("power.synced", { node: uuid, state });
       }
     });
@@ -130,7 +162,13 @@ export class PowerControl implements AsyncDisposable {
       const node = tx.nodes.get(uuid);
       if (node === undefined || node.maintenance) return;
       const text = `During sync_power_state, max retries exceeded for node ${uuid}: ${fault.message}`;
-      const changed = change(tx, this.#parts.clock, node, { powerState: null, maintenance: true, maintenanceReason: text, fault: "power failure", lastError: text });
+      const changed = change(tx, this.#parts.clock, node, {
+        powerState: null,
+        maintenance: true,
+        maintenanceReason: text,
+        fault: "power failure",
+        lastError: text,
+      });
       record(tx, changed, "node.maintenance", { maintenance: true, reason: text }, "ERROR");
     });
   }

@@ -29,7 +29,11 @@ export async function recover(parts: RecoveryParts): Promise<void> {
 }
 
 function lost(what: string): Fault {
-  return new Fault("cancelled", "conductor.lost", `the daemon was restarted while this was under way, and ${what}; repeat the request`);
+  return new Fault(
+    "cancelled",
+    "conductor.lost",
+    `the daemon was restarted while this was under way, and ${what}; repeat the request`,
+  );
 }
 
 /** Whether an unconfirmed power change happened is read from the BMC by the next step or power sync. */
@@ -42,7 +46,11 @@ async function resumeOperation(parts: RecoveryParts, node: Node): Promise<void> 
   const operation = node.operation;
   if (operation === null) return;
   if (operation.progress.kind === "waiting") {
-    await store.commit((tx) => record(tx, node, "node.recovered", { waiting_for: operation.progress.kind === "waiting" ? operation.progress.for : null }));
+    await store.commit((tx) =>
+      record(tx, node, "node.recovered", {
+        waiting_for: operation.progress.kind === "waiting" ? operation.progress.for : null,
+      }),
+    );
     log.info("node.recovered", { node: node.uuid, operation: operation.id, state: node.provisionState });
     // An inspection removes the old inventory when it begins: one that is there came while nobody could go on with it.
     const inspected = operation.progress.for === "inspection" && (await store.inventory.get(node.uuid)) !== undefined;
@@ -58,8 +66,18 @@ async function resumeOperation(parts: RecoveryParts, node: Node): Promise<void> 
     await runner.fail(node.uuid, lost(`step ${stepName(step)} cannot be begun twice`));
     return;
   }
-  await store.commit((tx) => record(tx, node, "node.recovered", { step: step === undefined ? null : stepName(step), attempt: operation.attempt }));
-  log.info("node.recovered", { node: node.uuid, operation: operation.id, step: step === undefined ? undefined : stepName(step), state: node.provisionState });
+  await store.commit((tx) =>
+    record(tx, node, "node.recovered", {
+      step: step === undefined ? null : stepName(step),
+      attempt: operation.attempt,
+    }),
+  );
+  log.info("node.recovered", {
+    node: node.uuid,
+    operation: operation.id,
+    step: step === undefined ? undefined : stepName(step),
+    state: node.provisionState,
+  });
   runner.start(node.uuid, lock);
 }
 

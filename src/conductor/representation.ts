@@ -14,7 +14,10 @@ import type { DriverRegistry } from "./driver-registry.ts";
 const SHOWN_INTERFACES = ["power", "management", "boot", "deploy", "inspect"] as const;
 const NO_INTERFACES: readonly InterfaceName[] = ["bios", "console", "raid", "rescue", "vendor", "firmware"];
 
-export function representNode(node: Node, options: { readonly drivers: DriverRegistry; readonly reservation: string | null; readonly conductor: string }): JsonObject {
+export function representNode(
+  node: Node,
+  options: { readonly drivers: DriverRegistry; readonly reservation: string | null; readonly conductor: string },
+): JsonObject {
   const { operation } = node;
   const step = operation === null ? undefined : operation.steps[operation.index];
   return {
@@ -63,7 +66,9 @@ export function representNode(node: Node, options: { readonly drivers: DriverReg
             started_at: operation.startedAt,
             deadline: operation.progress.kind === "waiting" ? operation.progress.deadline : null,
           },
-    ...Object.fromEntries(SHOWN_INTERFACES.map((name) => [`${name}_interface`, options.drivers.interfaceName(node, name)])),
+    ...Object.fromEntries(
+      SHOWN_INTERFACES.map((name) => [`${name}_interface`, options.drivers.interfaceName(node, name)]),
+    ),
     ...Object.fromEntries(NO_INTERFACES.map((name) => [`${name}_interface`, null])),
     network_interface: "noop",
     storage_interface: "noop",
@@ -86,12 +91,23 @@ function internalInfo(node: Node): JsonObject {
 }
 
 function representStep(step: PlannedStep): JsonObject {
-  return { interface: step.interface, step: step.step, args: masked(step.args), priority: step.priority, abortable: step.abortable };
+  return {
+    interface: step.interface,
+    step: step.step,
+    args: masked(step.args),
+    priority: step.priority,
+    abortable: step.abortable,
+  };
 }
 
 /** The object with the values of secret keys, at any depth, as ******. */
 export function masked(object: JsonObject): JsonObject {
-  return Object.fromEntries(Object.entries(object).map(([key, value]) => [key, isSecretKey(key) && value !== null ? HIDDEN : maskedValue(value)]));
+  return Object.fromEntries(
+    Object.entries(object).map(([key, value]) => [
+      key,
+      isSecretKey(key) && value !== null ? HIDDEN : maskedValue(value),
+    ]),
+  );
 }
 
 function maskedValue(value: Json): Json {
@@ -119,5 +135,12 @@ export function representEvent(entry: HistoryEntry): JsonObject {
 }
 
 export function representLease(lease: Lease): JsonObject {
-  return { address: lease.address, client: lease.client, mac: lease.mac, hostname: lease.hostname, state: lease.state, expires_at: new Date(lease.expiresAt).toISOString() };
+  return {
+    address: lease.address,
+    client: lease.client,
+    mac: lease.mac,
+    hostname: lease.hostname,
+    state: lease.state,
+    expires_at: new Date(lease.expiresAt).toISOString(),
+  };
 }

@@ -31,27 +31,49 @@ function stepInterfaces(interfaces: Interfaces): readonly (readonly ["deploy" | 
 export function planSteps(interfaces: Interfaces, kind: StepKind): readonly PlannedStep[] {
   const offered = [
     ...verifySteps(interfaces.power).map((step) => ["power", step] as const),
-    ...stepInterfaces(interfaces).flatMap(([name, implementation]) => implementation.steps.map((step) => [name, step] as const)),
+    ...stepInterfaces(interfaces).flatMap(([name, implementation]) =>
+      implementation.steps.map((step) => [name, step] as const),
+    ),
   ];
   return orderSteps(
     offered
       .filter(([, step]) => step.kinds.includes(kind))
-      .map(([name, step]) => ({ interface: name, step: step.step, args: {}, priority: step.priority, inBand: false, abortable: step.abortable })),
+      .map(([name, step]) => ({
+        interface: name,
+        step: step.step,
+        args: {},
+        priority: step.priority,
+        inBand: false,
+        abortable: step.abortable,
+      })),
   );
 }
 
 /** The code behind a recorded step. @throws Fault unsupported when today's drivers do not know it */
-export function findStep(interfaces: Interfaces, planned: PlannedStep, kind: StepKind): Pick<Step, "run" | "repeatable"> {
+export function findStep(
+  interfaces: Interfaces,
+  planned: PlannedStep,
+  kind: StepKind,
+): Pick<Step, "run" | "repeatable"> {
   if (planned.inBand) {
     const run = interfaces.deploy.runInBand?.bind(interfaces.deploy);
     // The agent is asked which command runs, so beginning again joins it or repeats an erase, which does no harm.
     if (run !== undefined) return { repeatable: true, run: (context) => run(planned, kind, context) };
   } else {
-    const steps = planned.interface === "power" ? verifySteps(interfaces.power) : planned.interface === "inspect" ? interfaces.inspect.steps : interfaces.deploy.steps;
+    const steps =
+      planned.interface === "power"
+        ? verifySteps(interfaces.power)
+        : planned.interface === "inspect"
+          ? interfaces.inspect.steps
+          : interfaces.deploy.steps;
     const found = steps.find((step) => step.step === planned.step && step.kinds.includes(kind));
     if (found !== undefined) return found;
   }
-  throw new Fault("unsupported", "step.unknown", `no driver of this node knows the ${kind} step ${planned.interface}.${planned.step}`);
+  throw new Fault(
+    "unsupported",
+    "step.unknown",
+    `no driver of this node knows the ${kind} step ${planned.interface}.${planned.step}`,
+  );
 }
 
 /** Steps learnt on the way, put among those that are left by priority. */

@@ -99,7 +99,13 @@ export class ByteReader {
 
   expectEnd(field: string): void {
     if (this.remaining !== 0) {
-      throw new MalformedFault(field, this.#offset, 0, this.remaining, `${field}: ${this.remaining} bytes after its end`);
+      throw new MalformedFault(
+        field,
+        this.#offset,
+        0,
+        this.remaining,
+        `${field}: ${this.remaining} bytes after its end`,
+      );
     }
   }
 }

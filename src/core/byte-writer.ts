@@ -81,7 +81,8 @@ export class ByteWriter {
   /** Text in a field of `width` bytes, filled with NUL. @throws Fault internal when it does not fit */
   fixed(field: string, text: string, width: number): this {
     const value = Buffer.from(text, "latin1");
-    if (value.length > width) throw new Fault("internal", "encode", `${field}: ${value.length} bytes do not fit in ${width}`);
+    if (value.length > width)
+      throw new Fault("internal", "encode", `${field}: ${value.length} bytes do not fit in ${width}`);
     return this.bytes(value).zeroes(width - value.length);
   }
 

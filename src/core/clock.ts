@@ -97,7 +97,10 @@ export class SystemClock extends TimerClock {
   after(duration: Millis, call: () => void): () => void {
     let timer: NodeJS.Timeout;
     const arm = (left: number): void => {
-      timer = setTimeout(() => (left > LONGEST_TIMER ? arm(left - LONGEST_TIMER) : call()), Math.min(left, LONGEST_TIMER));
+      timer = setTimeout(
+        () => (left > LONGEST_TIMER ? arm(left - LONGEST_TIMER) : call()),
+        Math.min(left, LONGEST_TIMER),
+      );
     };
     arm(duration);
     return () => clearTimeout(timer);

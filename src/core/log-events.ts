@@ -9,7 +9,8 @@ export const logEvents = {
   "store.migrated": "Records were moved to a newer schema",
   "store.failed": "A write to the store failed; nothing that depends on it was acknowledged",
   "store.corrupt": "A record could not be read; it is kept aside and skipped",
-  "store.trimmed": "History that the site had not acknowledged was dropped, because there is more of it than the store may hold",
+  "store.trimmed":
+    "History that the site had not acknowledged was dropped, because there is more of it than the store may hold",
   "dhcp.listening": "The DHCP service is bound to its interface",
   "dhcp.answered": "A DHCP message was answered; fields say with what and why",
   "dhcp.returned": "A client gave its address back, or found it in use by another machine",

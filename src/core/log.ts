@@ -34,7 +34,11 @@ export interface Log {
 }
 
 /** A log that writes to `stream`, or to stdout at once (a crash keeps the last line); with `journal`, each line gets the <N> prefix of sd-daemon(3). */
-export function openLog(options: { readonly level: LogLevel; readonly journal: boolean; readonly stream?: DestinationStream }): Log {
+export function openLog(options: {
+  readonly level: LogLevel;
+  readonly journal: boolean;
+  readonly stream?: DestinationStream;
+}): Log {
   const base = options.stream ?? destination({ dest: 1, sync: true });
   const stream = options.journal ? journalStream(base) : base;
   return wrap(

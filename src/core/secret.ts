@@ -30,7 +30,8 @@ export class Secret {
 /** Ironic's sign for a value that is there and not shown. */
 export const HIDDEN = "******";
 
-const SECRET_KEY = /password|passphrase|secret|token|community|(^|_)key$|_key_|priv_key|auth_key|hex_kg|configdrive|credential/i;
+const SECRET_KEY =
+  /password|passphrase|secret|token|community|(^|_)key$|_key_|priv_key|auth_key|hex_kg|configdrive|credential/i;
 
 /** Whether a key of driver_info, instance_info or the like names something that must never be shown and is encrypted at rest. */
 export function isSecretKey(key: string): boolean {

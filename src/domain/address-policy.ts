@@ -5,7 +5,13 @@ import type { Lease } from "./lease.ts";
 import type { OfferReader } from "./offer-table.ts";
 import type { LeaseReader } from "./store.ts";
 import {
-  type PreparedSubnet, poolAddress, poolContains, reservationKey, type Reservation, type ReservationKey, subnetContains,
+  type PreparedSubnet,
+  poolAddress,
+  poolContains,
+  reservationKey,
+  type Reservation,
+  type ReservationKey,
+  subnetContains,
 } from "./subnet.ts";
 
 /** What a client asks, as far as its address goes. null: the message does not say. */
@@ -46,7 +52,13 @@ export interface AddressView {
 }
 
 export type AddressDecision =
-  | { readonly kind: "offer"; readonly address: Ipv4Address; readonly leaseTime: Millis; readonly hostname: string | null; readonly reason: string }
+  | {
+      readonly kind: "offer";
+      readonly address: Ipv4Address;
+      readonly leaseTime: Millis;
+      readonly hostname: string | null;
+      readonly reason: string;
+    }
   | {
       readonly kind: "ack";
       readonly address: Ipv4Address;
@@ -97,7 +109,8 @@ function silent(reason: string): AddressDecision {
 function discover(query: AddressQuery, view: AddressView, subnet: PreparedSubnet): AddressDecision {
   const found = allocate(query, view, subnet);
   if (found === undefined) return silent("every address of the pool is in use");
-  if (query.rapidCommit && view.rapidCommit) return acknowledge(query, view, subnet, found.address, `rapid commit, ${found.reason}`);
+  if (query.rapidCommit && view.rapidCommit)
+    return acknowledge(query, view, subnet, found.address, `rapid commit, ${found.reason}`);
   return {
     kind: "offer",
     address: found.address,
@@ -129,14 +142,20 @@ function request(query: AddressQuery, view: AddressView, subnet: PreparedSubnet)
   const known = leaseHere(query, view, subnet) !== undefined || reservationOf(query, view, subnet) !== undefined;
   if (refusal !== undefined) {
     // An unknown client may be served by another server (RFC 2131 §4.3.2, INIT-REBOOT).
-    return known || view.authoritative ? { kind: "nak", reason: `${state}: ${refusal}` } : silent(`${state}: ${refusal}; not our client`);
+    return known || view.authoritative
+      ? { kind: "nak", reason: `${state}: ${refusal}` }
+      : silent(`${state}: ${refusal}; not our client`);
   }
   if (!known && !view.authoritative) return silent(`${state}: no lease of this client is known`);
   return acknowledge(query, view, subnet, address, known ? state : `${state}: taken over, the address is free`);
 }
 
 function acknowledge(
-  query: AddressQuery, view: AddressView, subnet: PreparedSubnet, address: Ipv4Address, reason: string,
+  query: AddressQuery,
+  view: AddressView,
+  subnet: PreparedSubnet,
+  address: Ipv4Address,
+  reason: string,
 ): AddressDecision {
   const leaseTime = leaseTimeFor(query, subnet);
   const former = view.leases.byClient(query.client);
@@ -162,14 +181,21 @@ function acknowledge(
 function decline(query: AddressQuery, view: AddressView, subnet: PreparedSubnet): AddressDecision {
   const address = query.requested;
   if (address === null) return silent("a DECLINE must name the address");
-  if (query.server !== null && !view.servers.includes(query.server)) return silent(`the DECLINE is for ${query.server}`);
+  if (query.server !== null && !view.servers.includes(query.server))
+    return silent(`the DECLINE is for ${query.server}`);
   const holder = view.leases.byAddress(address)?.client ?? view.offers.byAddress(address, view.now)?.client;
-  if (holder !== query.client || !subnetContains(subnet, address)) return silent(`${address} is not this client's to decline`);
+  if (holder !== query.client || !subnetContains(subnet, address))
+    return silent(`${address} is not this client's to decline`);
   return {
     kind: "returned",
     // Nobody's: else the same client would be offered it again as its own.
     lease: {
-      address, client: `declined:${address}`, mac: query.mac, hostname: null, state: "declined", expiresAt: view.wall + view.quarantine,
+      address,
+      client: `declined:${address}`,
+      mac: query.mac,
+      hostname: null,
+      state: "declined",
+      expiresAt: view.wall + view.quarantine,
     },
     reason: `${address} is in use by another machine and is left alone for ${Math.round(view.quarantine / 1000)} s`,
   };
@@ -179,9 +205,11 @@ function decline(query: AddressQuery, view: AddressView, subnet: PreparedSubnet)
 function release(query: AddressQuery, view: AddressView): AddressDecision {
   const address = query.ciaddr;
   if (address === null) return silent("a RELEASE must come from the address");
-  if (query.server !== null && !view.servers.includes(query.server)) return silent(`the RELEASE is for ${query.server}`);
+  if (query.server !== null && !view.servers.includes(query.server))
+    return silent(`the RELEASE is for ${query.server}`);
   const lease = view.leases.byAddress(address);
-  if (lease === undefined || lease.client !== query.client || lease.state !== "bound") return silent(`${address} is not leased to this client`);
+  if (lease === undefined || lease.client !== query.client || lease.state !== "bound")
+    return silent(`${address} is not leased to this client`);
   return {
     kind: "returned",
     lease: { ...lease, state: "released", expiresAt: Math.min(lease.expiresAt, view.wall) },
@@ -201,7 +229,11 @@ function bootp(query: AddressQuery, view: AddressView, subnet: PreparedSubnet): 
     leaseTime: INFINITE as Millis,
     hostname: reservation.hostname,
     lease: {
-      address: reservation.address, client: query.client, mac: query.mac, hostname: query.hostname, state: "bound",
+      address: reservation.address,
+      client: query.client,
+      mac: query.mac,
+      hostname: query.hostname,
+      state: "bound",
       expiresAt: view.wall + INFINITE,
     },
     instead: null,
@@ -210,7 +242,12 @@ function bootp(query: AddressQuery, view: AddressView, subnet: PreparedSubnet): 
 }
 
 /** Why this client may not have this address, or undefined when it may. */
-function refuse(query: AddressQuery, view: AddressView, subnet: PreparedSubnet, address: Ipv4Address): string | undefined {
+function refuse(
+  query: AddressQuery,
+  view: AddressView,
+  subnet: PreparedSubnet,
+  address: Ipv4Address,
+): string | undefined {
   if (!subnetContains(subnet, address)) return `${address} does not belong to this link`;
   const own = reservationOf(query, view, subnet);
   if (own !== undefined && own.address !== address) return `${own.address} is reserved for this client, not ${address}`;
@@ -218,7 +255,9 @@ function refuse(query: AddressQuery, view: AddressView, subnet: PreparedSubnet, 
   if (reservation !== undefined && reservation !== own) return `${address} is reserved for another client`;
   const lease = view.leases.byAddress(address);
   if (lease !== undefined && lease.client !== query.client && isHeld(lease, view.wall)) {
-    return lease.state === "declined" ? `${address} is in use by a machine that is not a client` : `${address} is leased to another client`;
+    return lease.state === "declined"
+      ? `${address} is in use by a machine that is not a client`
+      : `${address} is leased to another client`;
   }
   const offer = view.offers.byAddress(address, view.now);
   if (offer !== undefined && offer.client !== query.client) return `${address} is offered to another client`;
@@ -264,12 +303,15 @@ interface Allocation {
 function allocate(query: AddressQuery, view: AddressView, subnet: PreparedSubnet): Allocation | undefined {
   const free = (address: Ipv4Address): boolean => refuse(query, view, subnet, address) === undefined;
   const reservation = reservationOf(query, view, subnet);
-  if (reservation !== undefined && free(reservation.address)) return { address: reservation.address, reason: "reserved" };
+  if (reservation !== undefined && free(reservation.address))
+    return { address: reservation.address, reason: "reserved" };
   const lease = leaseHere(query, view, subnet);
-  if (lease !== undefined && free(lease.address)) return { address: lease.address, reason: "its present or former address" };
+  if (lease !== undefined && free(lease.address))
+    return { address: lease.address, reason: "its present or former address" };
   const offer = view.offers.byClient(query.client, view.now);
   if (offer !== undefined && free(offer.address)) return { address: offer.address, reason: "as offered before" };
-  if (query.requested !== null && free(query.requested)) return { address: query.requested, reason: "asked for and free" };
+  if (query.requested !== null && free(query.requested))
+    return { address: query.requested, reason: "asked for and free" };
   return search(query.client, view, subnet);
 }
 
@@ -301,7 +343,9 @@ function search(client: string, view: AddressView, subnet: PreparedSubnet): Allo
     if (ended === undefined || lease.expiresAt < ended.expiresAt) ended = lease;
   }
   if (ended !== undefined) return { address: ended.address, reason: "free again" };
-  return offered === undefined ? undefined : { address: offered.address, reason: "offered to another that did not come back" };
+  return offered === undefined
+    ? undefined
+    : { address: offered.address, reason: "offered to another that did not come back" };
 }
 
 /** FNV-1a, 32 bits. */

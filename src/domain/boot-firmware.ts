@@ -13,4 +13,10 @@ export interface Firmware {
   readonly http: boolean;
 }
 
-export const systemFirmware: Firmware = { program: "system", platform: "other", processor: null, architecture: "none", http: false };
+export const systemFirmware: Firmware = {
+  program: "system",
+  platform: "other",
+  processor: null,
+  architecture: "none",
+  http: false,
+};

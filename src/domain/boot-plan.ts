@@ -112,13 +112,23 @@ function targetOf({ node, port, policy }: BootQuery): { readonly target: BootPla
 
 function firstFile(query: BootQuery, reason: string): NetworkBoot {
   const { firmware, mac, services, policy } = query;
-  if (firmware.program === "system") return { kind: "silent", reason: `${reason}; asked by an operating system, not by firmware` };
+  if (firmware.program === "system")
+    return { kind: "silent", reason: `${reason}; asked by an operating system, not by firmware` };
   const http = `http://${services.address}:${services.httpPort}`;
   if (firmware.program === "ipxe" && firmware.http) {
     const file = `${http}/boot/${scriptName(mac)}`;
-    return { kind: "file", file, by: "http", server: services.address, vendorClass: null, reason: `${reason}; iPXE gets its script` };
+    return {
+      kind: "file",
+      file,
+      by: "http",
+      server: services.address,
+      vendorClass: null,
+      reason: `${reason}; iPXE gets its script`,
+    };
   }
-  const loader = policy.loaders.find((row) => row.platform === firmware.platform && row.processor === firmware.processor);
+  const loader = policy.loaders.find(
+    (row) => row.platform === firmware.platform && row.processor === firmware.processor,
+  );
   if (loader === undefined) return { kind: "silent", reason: `${reason}; no loader for ${firmware.architecture}` };
   const why = `${reason}; ${firmware.architecture} gets ${loader.file}`;
   if (firmware.program === "uefi-http") {
@@ -135,7 +145,11 @@ function ramdiskScript({ mac, node, services, policy }: BootQuery): BootScript {
     kernel: ownFile(node, "deploy_kernel") ?? `${http}/ramdisk/kernel`,
     initrd: ownFile(node, "deploy_ramdisk") ?? `${http}/ramdisk/initrd`,
     arguments: ramdiskKernelArguments({
-      node, mac, apiUrl: services.apiUrl, defaults: policy.kernelArguments, debug: policy.debug,
+      node,
+      mac,
+      apiUrl: services.apiUrl,
+      defaults: policy.kernelArguments,
+      debug: policy.debug,
     }),
   };
 }

@@ -17,4 +17,10 @@ export interface CommandRecord {
 
 export type CommandAnswer =
   | { readonly ok: true; readonly result: Json }
-  | { readonly ok: false; readonly kind: string; readonly code: string; readonly message: string; readonly detail: JsonObject };
+  | {
+      readonly ok: false;
+      readonly kind: string;
+      readonly code: string;
+      readonly message: string;
+      readonly detail: JsonObject;
+    };

@@ -3,9 +3,22 @@ import type { JsonObject } from "../core/json.ts";
 
 /** What the site is told and the operator can read back. The id is stable. */
 export type HistoryType =
-  | "node.created" | "node.updated" | "node.deleted" | "node.state" | "node.power" | "node.step.started" | "node.step.progress"
-  | "node.step.done" | "node.failed" | "node.recovered" | "node.maintenance" | "node.inspected" | "port.created" | "port.deleted"
-  | "discovery" | "daemon.started";
+  | "node.created"
+  | "node.updated"
+  | "node.deleted"
+  | "node.state"
+  | "node.power"
+  | "node.step.started"
+  | "node.step.progress"
+  | "node.step.done"
+  | "node.failed"
+  | "node.recovered"
+  | "node.maintenance"
+  | "node.inspected"
+  | "port.created"
+  | "port.deleted"
+  | "discovery"
+  | "daemon.started";
 
 /** One entry of the rack's history; `seq` rises by one without gaps and is what the site acknowledges. Never holds a secret. */
 export interface HistoryEntry {

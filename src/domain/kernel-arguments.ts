@@ -27,12 +27,16 @@ export function ramdiskKernelArguments(boot: RamdiskArguments): readonly string[
     // PXELINUX's form: hardware type, then the address with hyphens.
     `BOOTIF=01-${mac.replaceAll(":", "-")}`,
     ...(inspects ? [`ipa-inspection-callback-url=${apiUrl}/v1/continue_inspection`] : []),
-    ...appended(node, defaults).split(/\s+/).filter((argument) => argument !== ""),
+    ...appended(node, defaults)
+      .split(/\s+/)
+      .filter((argument) => argument !== ""),
   ];
 }
 
 function appended(node: Node | undefined, defaults: string): string {
   if (node === undefined) return defaults;
-  const own = stringProperty(node.instanceInfo, "kernel_append_params") ?? stringProperty(node.driverInfo, "kernel_append_params");
+  const own =
+    stringProperty(node.instanceInfo, "kernel_append_params") ??
+    stringProperty(node.driverInfo, "kernel_append_params");
   return own === undefined ? defaults : own.replaceAll("%default%", defaults);
 }

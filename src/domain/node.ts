@@ -21,8 +21,19 @@ export interface AgentRecord {
 }
 
 export type InterfaceName =
-  | "bios" | "boot" | "console" | "deploy" | "firmware" | "inspect" | "management" | "network" | "power" | "raid"
-  | "rescue" | "storage" | "vendor";
+  | "bios"
+  | "boot"
+  | "console"
+  | "deploy"
+  | "firmware"
+  | "inspect"
+  | "management"
+  | "network"
+  | "power"
+  | "raid"
+  | "rescue"
+  | "storage"
+  | "vendor";
 
 /** A machine of the rack. Instants are UTC ISO 8601. */
 export interface Node {

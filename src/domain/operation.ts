@@ -3,7 +3,16 @@ import type { InterfaceName } from "./node.ts";
 import type { ProvisionVerb } from "./provision-state.ts";
 
 /** The kinds of work that run as steps. */
-export type StepKind = "verify" | "inspect" | "clean" | "deploy" | "delete" | "service" | "rescue" | "unrescue" | "adopt";
+export type StepKind =
+  | "verify"
+  | "inspect"
+  | "clean"
+  | "deploy"
+  | "delete"
+  | "service"
+  | "rescue"
+  | "unrescue"
+  | "adopt";
 
 /** One step of a plan, as it is recorded before it runs. */
 export interface PlannedStep {
@@ -42,7 +51,14 @@ export interface Operation {
 
 /** Ironic's order of steps of equal priority. @source conductor/steps.py */
 const RANK: Readonly<Partial<Record<InterfaceName, number>>> = {
-  network: 8, vendor: 7, power: 6, management: 5, firmware: 4, deploy: 3, bios: 2, raid: 1,
+  network: 8,
+  vendor: 7,
+  power: 6,
+  management: 5,
+  firmware: 4,
+  deploy: 3,
+  bios: 2,
+  raid: 1,
 };
 
 /** By priority, then by interface, both falling; otherwise the order is kept. */

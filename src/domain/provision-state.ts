@@ -2,12 +2,14 @@
  * Ironic's provision state machine as data: one row per state, every property a column, so that no second list can disagree.
  * @source openstack/ironic 7bc6aba ironic/common/states.py: 30 states, 18 events, 93 edges
  */
+// biome-ignore format: as a list
 export type ProvisionState =
   | "enroll" | "verifying" | "manageable" | "available" | "deploying" | "wait call-back" | "deploy failed" | "deploy hold"
   | "active" | "deleting" | "cleaning" | "clean wait" | "clean failed" | "clean hold" | "error" | "inspecting"
   | "inspect wait" | "inspect failed" | "adopting" | "adopt failed" | "rescuing" | "rescue wait" | "rescue failed"
   | "rescue" | "unrescuing" | "unrescue failed" | "servicing" | "service wait" | "service failed" | "service hold";
 
+// biome-ignore format: as a list
 export type ProvisionEvent =
   | "manage" | "provide" | "clean" | "inspect" | "adopt" | "deploy" | "rebuild" | "delete" | "rescue" | "unrescue"
   | "service" | "abort" | "unhold" | "done" | "fail" | "wait" | "resume" | "hold";
@@ -35,6 +37,7 @@ export interface StateRow {
 const NEVER = { lookup: false, heartbeat: false, update: false, remove: false } as const;
 const stable = { ...NEVER, kind: "stable", target: null, ifConductorLost: null, update: true } as const;
 
+// biome-ignore format: a row a state, to be read as a table
 export const provisionStates: Readonly<Record<ProvisionState, StateRow>> = {
   enroll: { ...stable, remove: true, on: { manage: "verifying" } },
   verifying: { ...NEVER, kind: "working", target: "manageable", ifConductorLost: "enroll", update: true, on: { done: "manageable", fail: "enroll" } },

@@ -57,7 +57,7 @@ export function prepareSubnet(subnet: Subnet): PreparedSubnet {
   const mask = subnet.prefixLength === 0 ? 0 : (0xffffffff << (32 - subnet.prefixLength)) >>> 0;
   const network = (ipv4ToNumber(subnet.network) & mask) >>> 0;
   const broadcast = (network | ~mask) >>> 0;
-  const inside = (address: number): boolean => ((address & mask) >>> 0) === network;
+  const inside = (address: number): boolean => (address & mask) >>> 0 === network;
   const pools = subnet.pools.map((pool) => {
     const first = ipv4ToNumber(pool.first);
     const last = ipv4ToNumber(pool.last);
@@ -74,26 +74,35 @@ export function prepareSubnet(subnet: Subnet): PreparedSubnet {
       throw invalid("reservation", `${reservation.address} is not in ${subnet.network}/${subnet.prefixLength}`);
     }
     if (reservedFor.has(key)) throw invalid("reservation", `${key} has two reservations`);
-    if (reservedAddresses.has(reservation.address)) throw invalid("reservation", `${reservation.address} is reserved twice`);
+    if (reservedAddresses.has(reservation.address))
+      throw invalid("reservation", `${reservation.address} is reserved twice`);
     reservedFor.set(key, reservation);
     reservedAddresses.set(reservation.address, reservation);
   }
   return {
-    subnet, mask, network, broadcast, pools,
+    subnet,
+    mask,
+    network,
+    broadcast,
+    pools,
     poolSize: pools.reduce((sum, pool) => sum + pool.size, 0),
     excluded: new Set([network, broadcast, ...subnet.excluded.map(ipv4ToNumber)]),
-    reservedFor, reservedAddresses,
+    reservedFor,
+    reservedAddresses,
   };
 }
 
 export function subnetContains(prepared: PreparedSubnet, address: Ipv4Address): boolean {
-  return ((ipv4ToNumber(address) & prepared.mask) >>> 0) === prepared.network;
+  return (ipv4ToNumber(address) & prepared.mask) >>> 0 === prepared.network;
 }
 
 /** Whether the address may be given to anyone: in a pool and not excluded. */
 export function poolContains(prepared: PreparedSubnet, address: Ipv4Address): boolean {
   const number = ipv4ToNumber(address);
-  return !prepared.excluded.has(number) && prepared.pools.some((pool) => number >= pool.first && number < pool.first + pool.size);
+  return (
+    !prepared.excluded.has(number) &&
+    prepared.pools.some((pool) => number >= pool.first && number < pool.first + pool.size)
+  );
 }
 
 /** The `index`-th address of all pools together, or null where it is excluded. */
@@ -135,6 +144,7 @@ export function selectSubnet(subnets: readonly PreparedSubnet[], hints: LinkHint
   const relayed = hints.linkSelection ?? hints.subnetSelection ?? hints.giaddr;
   if (relayed !== null) return subnets.find((prepared) => subnetContains(prepared, relayed));
   const { ciaddr } = hints;
-  const distant = ciaddr === null ? undefined : subnets.find((one) => one.subnet.interface === null && subnetContains(one, ciaddr));
+  const distant =
+    ciaddr === null ? undefined : subnets.find((one) => one.subnet.interface === null && subnetContains(one, ciaddr));
   return distant ?? subnets.find((prepared) => prepared.subnet.interface === hints.interface);
 }

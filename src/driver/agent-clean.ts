@@ -22,7 +22,12 @@ export interface AgentCleanOptions {
 export function agentCleanSteps(options: AgentCleanOptions): readonly Step[] {
   const common = { kinds: ["clean"] as const, abortable: true, repeatable: true };
   return [
-    { ...common, step: "prepare_cleaning", priority: 1000, run: (context) => bootAgent(context, options.callbackTimeout) },
+    {
+      ...common,
+      step: "prepare_cleaning",
+      priority: 1000,
+      run: (context) => bootAgent(context, options.callbackTimeout),
+    },
     { ...common, step: "get_clean_steps", priority: 999, run: (context) => learnSteps(context, options) },
     {
       ...common,
@@ -46,7 +51,11 @@ export async function bootAgent(context: StepContext, timeout: Millis): Promise<
 
 async function learnSteps(context: StepContext, options: AgentCleanOptions): Promise<StepOutcome> {
   const agent = agentOf(context.node, options.connect);
-  const result = await agent.run("clean.get_clean_steps", machineArguments(context), { signal: context.signal, log: context.log, timeout: GET_STEPS_TIMEOUT });
+  const result = await agent.run("clean.get_clean_steps", machineArguments(context), {
+    signal: context.signal,
+    log: context.log,
+    timeout: GET_STEPS_TIMEOUT,
+  });
   return { kind: "done", insert: plannedSteps(result["clean_steps"], options.priorities) };
 }
 
@@ -69,7 +78,12 @@ function plannedSteps(answer: Json | undefined, priorities: Readonly<Record<stri
 }
 
 /** Runs one step in the ramdisk. */
-export async function runInBandStep(planned: PlannedStep, kind: StepKind, context: StepContext, connect: AgentConnector): Promise<StepOutcome> {
+export async function runInBandStep(
+  planned: PlannedStep,
+  kind: StepKind,
+  context: StepContext,
+  connect: AgentConnector,
+): Promise<StepOutcome> {
   const agent = agentOf(context.node, connect);
   const extension = kind === "deploy" ? "deploy" : kind === "service" ? "service" : "clean";
   await agent.run(
@@ -88,7 +102,13 @@ export async function runInBandStep(planned: PlannedStep, kind: StepKind, contex
 export function machineArguments(context: StepContext): JsonObject {
   const { node, ports } = context;
   return {
-    node: { uuid: node.uuid, name: node.name, properties: node.properties, driver_internal_info: {}, instance_info: {} },
+    node: {
+      uuid: node.uuid,
+      name: node.name,
+      properties: node.properties,
+      driver_internal_info: {},
+      instance_info: {},
+    },
     ports: ports.map((port) => ({ uuid: port.uuid, address: port.address, pxe_enabled: port.pxeEnabled })),
   };
 }

@@ -1,5 +1,12 @@
 import { Fault } from "../core/fault.ts";
-import { isJsonObject, numberProperty, objectProperty, property, stringProperty, type JsonObject } from "../core/json.ts";
+import {
+  isJsonObject,
+  numberProperty,
+  objectProperty,
+  property,
+  stringProperty,
+  type JsonObject,
+} from "../core/json.ts";
 import type { Millis } from "../core/units.ts";
 import type { BootMode } from "../domain/boot-device.ts";
 import type { Step, StepContext, StepInterface, StepOutcome } from "./interfaces.ts";
@@ -12,7 +19,14 @@ export interface AgentInspectOptions {
 
 /** In-band inspection: the ramdisk tells what the machine is. Ironic's name: `agent`. */
 export function agentInspect(options: AgentInspectOptions): StepInterface {
-  const step = (name: string, priority: number, run: Step["run"]): Step => ({ step: name, kinds: ["inspect"], priority, abortable: true, repeatable: true, run });
+  const step = (name: string, priority: number, run: Step["run"]): Step => ({
+    step: name,
+    kinds: ["inspect"],
+    priority,
+    abortable: true,
+    repeatable: true,
+    run,
+  });
   return {
     validate() {},
     steps: [
@@ -36,12 +50,17 @@ async function processInventory(context: StepContext): Promise<StepOutcome> {
   const { inspection, machine } = context;
   if (inspection === null) throw new Fault("internal", "inspection.missing", "the inspection data is not in the store");
   const error = stringProperty(inspection, "error");
-  if (error !== undefined && error !== "") throw new Fault("refused", "inspection.ramdisk", `the ramdisk reported: ${error}`);
+  if (error !== undefined && error !== "")
+    throw new Fault("refused", "inspection.ramdisk", `the ramdisk reported: ${error}`);
   const inventory = objectProperty(inspection, "inventory");
-  if (inventory === undefined) throw new Fault("malformed", "inspection.inventory", "the inspection data has no inventory");
+  if (inventory === undefined)
+    throw new Fault("malformed", "inspection.inventory", "the inspection data has no inventory");
   await machine.ensurePorts(portsOf(inspection, inventory));
   const bootMode = bootModeOf(inventory);
-  await machine.learn({ properties: propertiesOf(inspection, inventory), ...(bootMode === undefined ? {} : { bootMode }) });
+  await machine.learn({
+    properties: propertiesOf(inspection, inventory),
+    ...(bootMode === undefined ? {} : { bootMode }),
+  });
   await machine.storeInventory(inspection);
   return { kind: "done" };
 }
@@ -51,14 +70,23 @@ function objects(value: unknown): readonly JsonObject[] {
 }
 
 /** Only the NIC that booted gets pxe_enabled; where that is unknown, all get it. */
-function portsOf(inspection: JsonObject, inventory: JsonObject): readonly { readonly address: string; readonly pxeEnabled: boolean }[] {
+function portsOf(
+  inspection: JsonObject,
+  inventory: JsonObject,
+): readonly { readonly address: string; readonly pxeEnabled: boolean }[] {
   const boot = objectProperty(inventory, "boot");
-  const bootMac = normalMac(stringProperty(inspection, "boot_interface") ?? (boot === undefined ? undefined : stringProperty(boot, "pxe_interface")));
+  const bootMac = normalMac(
+    stringProperty(inspection, "boot_interface") ??
+      (boot === undefined ? undefined : stringProperty(boot, "pxe_interface")),
+  );
   const addresses = objects(property(inventory, "interfaces")).flatMap((one) => {
     const mac = normalMac(stringProperty(one, "mac_address"));
     return mac === undefined ? [] : [mac];
   });
-  return addresses.map((address) => ({ address, pxeEnabled: bootMac === undefined || !addresses.includes(bootMac) || address === bootMac }));
+  return addresses.map((address) => ({
+    address,
+    pxeEnabled: bootMac === undefined || !addresses.includes(bootMac) || address === bootMac,
+  }));
 }
 
 /** BOOTIF has the hardware type in front: 01-52-54-…. */
@@ -84,7 +112,9 @@ function propertiesOf(inspection: JsonObject, inventory: JsonObject): JsonObject
     local_gb: size === undefined ? undefined : Math.max(0, Math.floor(size / 2 ** 30) - 1),
     vendor: vendor === undefined ? undefined : stringProperty(vendor, "manufacturer"),
   };
-  return Object.fromEntries(Object.entries(found).filter((entry): entry is [string, string | number] => entry[1] !== undefined));
+  return Object.fromEntries(
+    Object.entries(found).filter((entry): entry is [string, string | number] => entry[1] !== undefined),
+  );
 }
 
 function bootModeOf(inventory: JsonObject): BootMode | undefined {

@@ -13,7 +13,11 @@ export interface Agent {
   run(command: string, params: JsonObject, options: CallOptions & { readonly timeout: Millis }): Promise<JsonObject>;
 }
 
-export type AgentConnector = (address: { readonly callbackUrl: string; readonly token: string; readonly verifyCa: string | null }) => Agent;
+export type AgentConnector = (address: {
+  readonly callbackUrl: string;
+  readonly token: string;
+  readonly verifyCa: string | null;
+}) => Agent;
 
 /** The agent of a node that has reported. @throws Fault conflict when none has since the machine was started */
 export function agentOf(node: Node, connect: AgentConnector): Agent {

@@ -33,7 +33,10 @@ function checksumOf(info: JsonObject): InstanceImage["checksum"] {
   }
   const hex = value?.toLowerCase();
   if (hex === undefined || !/^[0-9a-f]+$/.test(hex) || hex.length !== LENGTHS[algorithm]) {
-    throw invalid("instance_info.image_os_hash_value", `must be ${LENGTHS[algorithm]} hexadecimal digits for ${algorithm}`);
+    throw invalid(
+      "instance_info.image_os_hash_value",
+      `must be ${LENGTHS[algorithm]} hexadecimal digits for ${algorithm}`,
+    );
   }
   return { algorithm, value: hex };
 }

@@ -84,7 +84,11 @@ export interface Machine {
   /** What the ramdisk found, kept for the node; the agent's inventory as it came. */
   storeInventory(inventory: JsonObject): Promise<void>;
   /** Changes to the node's own fields that a step found out (properties, boot mode, …), merged key by key. */
-  learn(found: { readonly properties?: JsonObject; readonly bootMode?: BootMode; readonly powerState?: PowerState }): Promise<void>;
+  learn(found: {
+    readonly properties?: JsonObject;
+    readonly bootMode?: BootMode;
+    readonly powerState?: PowerState;
+  }): Promise<void>;
   /** Ports that the machine has and the node lacks are added. */
   ensurePorts(addresses: readonly { readonly address: string; readonly pxeEnabled: boolean }[]): Promise<void>;
 }

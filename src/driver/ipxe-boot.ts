@@ -5,7 +5,10 @@ import { invalid } from "../core/fault.ts";
 export const ipxeBoot: BootInterface = {
   validate(task: Task): void {
     if (!task.ports.some((port) => port.pxeEnabled)) {
-      throw invalid("ports", "the node has no port with pxe_enabled; create one with the MAC address of the NIC that it boots from");
+      throw invalid(
+        "ports",
+        "the node has no port with pxe_enabled; create one with the MAC address of the NIC that it boots from",
+      );
     }
   },
   ramdisk: { target: "ramdisk", device: "pxe" },

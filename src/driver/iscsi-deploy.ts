@@ -29,10 +29,16 @@ export interface IscsiDeployOptions {
   readonly verify: StreamRequest["verify"];
   readonly initiatorIqn: string;
   /** Brings an image to the local disk and checks its checksum. */
-  readonly fetchImage: (image: ReturnType<typeof instanceImage>, options: CallOptions & { readonly onProgress: (bytes: number, total: number) => void }) => Promise<HeldImage>;
+  readonly fetchImage: (
+    image: ReturnType<typeof instanceImage>,
+    options: CallOptions & { readonly onProgress: (bytes: number, total: number) => void },
+  ) => Promise<HeldImage>;
   /** The config drive for the agent: base64 of a gzipped ISO 9660. */
   readonly buildConfigDrive: (configdrive: string, options: CallOptions) => Promise<string>;
-  readonly stream: (request: StreamRequest, options: { readonly signal: AbortSignal; readonly onProgress?: (progress: StreamProgress) => void }) => Promise<StreamResult>;
+  readonly stream: (
+    request: StreamRequest,
+    options: { readonly signal: AbortSignal; readonly onProgress?: (progress: StreamProgress) => void },
+  ) => Promise<StreamResult>;
 }
 
 /**
@@ -40,7 +46,14 @@ export interface IscsiDeployOptions {
  * of Ironic's direct deploy; the name is that of its former iSCSI deploy.
  */
 export function iscsiDeploy(options: IscsiDeployOptions): StepInterface {
-  const deployStep = (step: string, priority: number, run: Step["run"]): Step => ({ step, kinds: ["deploy"], priority, abortable: true, repeatable: true, run });
+  const deployStep = (step: string, priority: number, run: Step["run"]): Step => ({
+    step,
+    kinds: ["deploy"],
+    priority,
+    abortable: true,
+    repeatable: true,
+    run,
+  });
   return {
     validate(task: Task, kind: StepKind): void {
       if (kind === "deploy") instanceImage(task.node.instanceInfo);
@@ -67,9 +80,14 @@ export function iscsiDeploy(options: IscsiDeployOptions): StepInterface {
           return { kind: "done" };
         },
       },
-      ...agentCleanSteps({ connect: options.connect, callbackTimeout: options.cleanCallbackTimeout, priorities: options.cleanPriorities }),
+      ...agentCleanSteps({
+        connect: options.connect,
+        callbackTimeout: options.cleanCallbackTimeout,
+        priorities: options.cleanPriorities,
+      }),
     ],
-    runInBand: (planned: PlannedStep, kind: StepKind, context: StepContext) => runInBandStep(planned, kind, context, options.connect),
+    runInBand: (planned: PlannedStep, kind: StepKind, context: StepContext) =>
+      runInBandStep(planned, kind, context, options.connect),
   };
 }
 
@@ -84,8 +102,21 @@ async function writeImage(context: StepContext, options: IscsiDeployOptions): Pr
     const target = await publish(agent, context, iqn, chap);
     const { targets } = await options.stream(
       {
-        source: { path: image.path, format: wanted.format, ...(wanted.checksum === undefined ? {} : { checksum: wanted.checksum }) },
-        targets: [{ address: portalAddress(node.agent?.callbackUrl ?? ""), port: target.port, iqn, lun: target.lun, initiatorIqn: options.initiatorIqn, chap }],
+        source: {
+          path: image.path,
+          format: wanted.format,
+          ...(wanted.checksum === undefined ? {} : { checksum: wanted.checksum }),
+        },
+        targets: [
+          {
+            address: portalAddress(node.agent?.callbackUrl ?? ""),
+            port: target.port,
+            iqn,
+            lun: target.lun,
+            initiatorIqn: options.initiatorIqn,
+            chap,
+          },
+        ],
         policy: options.policy,
         verify: options.verify,
       },
@@ -111,15 +142,40 @@ async function writeImage(context: StepContext, options: IscsiDeployOptions): Pr
   return { kind: "done" };
 }
 
-function reportResult(result: Extract<TargetResult, { ok: true }>, { machine, log }: StepContext, source: string): void {
+function reportResult(
+  result: Extract<TargetResult, { ok: true }>,
+  { machine, log }: StepContext,
+  source: string,
+): void {
   machine.report({ bytes: result.bytes + result.skipped, total: result.bytes + result.skipped });
-  log.info("image.stream", { source, bytes: result.bytes, skipped: result.skipped, elapsed_ms: Math.round(result.seconds * 1000), digest: result.digest });
+  log.info("image.stream", {
+    source,
+    bytes: result.bytes,
+    skipped: result.skipped,
+    elapsed_ms: Math.round(result.seconds * 1000),
+    digest: result.digest,
+  });
 }
 
-async function publish(agent: Agent, context: StepContext, iqn: string, chap: { username: string; password: string }): Promise<{ port: number; lun: number }> {
+async function publish(
+  agent: Agent,
+  context: StepContext,
+  iqn: string,
+  chap: { username: string; password: string },
+): Promise<{ port: number; lun: number }> {
   const hints = rootDeviceHints(context.node);
-  const params: JsonObject = { iqn, portal_port: 3260, wipe_disk_metadata: false, chap, ...(hints === undefined ? {} : { root_device: hints }) };
-  const result = await agent.run("iscsi.start_iscsi_target", params, { signal: context.signal, log: context.log, timeout: AGENT_TIMEOUT });
+  const params: JsonObject = {
+    iqn,
+    portal_port: 3260,
+    wipe_disk_metadata: false,
+    chap,
+    ...(hints === undefined ? {} : { root_device: hints }),
+  };
+  const result = await agent.run("iscsi.start_iscsi_target", params, {
+    signal: context.signal,
+    log: context.log,
+    timeout: AGENT_TIMEOUT,
+  });
   return { port: numberProperty(result, "portal_port") ?? 3260, lun: numberProperty(result, "lun") ?? 1 };
 }
 
@@ -137,7 +193,12 @@ async function writeConfigDrive(context: StepContext, options: IscsiDeployOption
   await agentOf(context.node, options.connect).run(
     "deploy.execute_deploy_step",
     {
-      step: { interface: "deploy", step: "write_configdrive", priority: 70, args: { configdrive: content, ...(hints === undefined ? {} : { root_device: hints }) } },
+      step: {
+        interface: "deploy",
+        step: "write_configdrive",
+        priority: 70,
+        args: { configdrive: content, ...(hints === undefined ? {} : { root_device: hints }) },
+      },
       ...machineArguments(context),
       deploy_version: {},
     },
@@ -151,7 +212,11 @@ async function prepareInstanceBoot(context: StepContext, options: IscsiDeployOpt
   const hints = rootDeviceHints(node);
   await agentOf(node, options.connect).run(
     "image.install_bootloader",
-    { root_uuid: null, target_boot_mode: node.bootMode ?? "uefi", ...(hints === undefined ? {} : { root_device: hints }) },
+    {
+      root_uuid: null,
+      target_boot_mode: node.bootMode ?? "uefi",
+      ...(hints === undefined ? {} : { root_device: hints }),
+    },
     { signal, log, timeout: BOOT_LOADER_TIMEOUT },
   );
   await machine.prepareInstanceBoot();

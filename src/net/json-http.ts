@@ -21,19 +21,29 @@ export class JsonHttp implements AsyncDisposable {
       // Waiting is the caller's, by its signal.
       headersTimeout: 0,
       bodyTimeout: 0,
-      connect: { timeout: 10_000, ...(parts.pinned === null ? {} : { ca: parts.pinned, checkServerIdentity: () => undefined }) },
+      connect: {
+        timeout: 10_000,
+        ...(parts.pinned === null ? {} : { ca: parts.pinned, checkServerIdentity: () => undefined }),
+      },
     });
   }
 
   /** @throws Fault unreachable, timeout or cancelled (the signal's reason) */
-  async request(method: "GET" | "POST", path: string, options: { readonly body?: Json; readonly signal: AbortSignal }): Promise<JsonAnswer> {
+  async request(
+    method: "GET" | "POST",
+    path: string,
+    options: { readonly body?: Json; readonly signal: AbortSignal },
+  ): Promise<JsonAnswer> {
     try {
       const answer = await this.#agent.request({
         origin: this.#origin,
         path,
         method,
         signal: options.signal,
-        headers: { accept: "application/json", ...(options.body === undefined ? {} : { "content-type": "application/json" }) },
+        headers: {
+          accept: "application/json",
+          ...(options.body === undefined ? {} : { "content-type": "application/json" }),
+        },
         ...(options.body === undefined ? {} : { body: JSON.stringify(options.body) }),
       });
       return { status: answer.statusCode, body: parsed(await answer.body.text()) };
@@ -41,7 +51,9 @@ export class JsonHttp implements AsyncDisposable {
       if (options.signal.aborted && isFault(options.signal.reason)) throw options.signal.reason;
       if (options.signal.aborted) throw new Fault("cancelled", "cancelled", "cancelled", { cause: error });
       // The path may carry a token: only the origin is named.
-      throw new Fault("unreachable", "http.unreachable", `no answer from ${this.#origin}: ${reasonOf(error)}`, { cause: error });
+      throw new Fault("unreachable", "http.unreachable", `no answer from ${this.#origin}: ${reasonOf(error)}`, {
+        cause: error,
+      });
     }
   }
 

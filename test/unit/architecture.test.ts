@@ -40,7 +40,11 @@ const sources = resolve(import.meta.dirname, "../../../src");
 
 function files(directory: string): string[] {
   return readdirSync(directory, { withFileTypes: true }).flatMap((entry) =>
-    entry.isDirectory() ? files(join(directory, entry.name)) : entry.name.endsWith(".ts") ? [join(directory, entry.name)] : [],
+    entry.isDirectory()
+      ? files(join(directory, entry.name))
+      : entry.name.endsWith(".ts")
+        ? [join(directory, entry.name)]
+        : [],
   );
 }
 
@@ -74,16 +78,25 @@ test("every layer imports only what the table allows", () => {
 
 test("nothing imports the composition root", () => {
   const wrong = all.filter(({ text }) => /from "(\.\.?\/)+(appliance|main)\.ts"/.test(text)).map(({ name }) => name);
-  assert.deepEqual(wrong.filter((name) => name !== "main.ts"), []);
+  assert.deepEqual(
+    wrong.filter((name) => name !== "main.ts"),
+    [],
+  );
 });
 
 for (const { what, pattern, home } of ONE_HOME) {
   test(`${what} occurs only in ${home.length === 0 ? "no file" : home.join(", ")}`, () => {
-    assert.deepEqual(all.filter(({ name, text }) => !home.includes(name) && pattern.test(code(text))).map(({ name }) => name), []);
+    assert.deepEqual(
+      all.filter(({ name, text }) => !home.includes(name) && pattern.test(code(text))).map(({ name }) => name),
+      [],
+    );
   });
 }
 
 test("no file or folder is a drawer", () => {
   const drawers = /(^|\/)(utils?|common|helpers?|shared|misc|base|manager|types)(\.ts|\/)/;
-  assert.deepEqual(all.map(({ name }) => name).filter((name) => drawers.test(name)), []);
+  assert.deepEqual(
+    all.map(({ name }) => name).filter((name) => drawers.test(name)),
+    [],
+  );
 });

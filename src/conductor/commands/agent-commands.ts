@@ -22,26 +22,55 @@ export function agentCommands(parts: ConductorParts): readonly Command[] {
       summary: "Which node a ramdisk runs on, and the token that it must show from now on",
       role: "agent",
       changes: true,
-      params: Type.Object({ addresses: Type.Optional(Type.Array(Type.String())), node_uuid: Type.Optional(Type.String()) }, closed),
+      params: Type.Object(
+        { addresses: Type.Optional(Type.Array(Type.String())), node_uuid: Type.Optional(Type.String()) },
+        closed,
+      ),
       result: Type.Object({ node: freeObject, config: freeObject }, closed),
       handle: async ({ addresses, node_uuid: uuid }, context) => {
-        if ((addresses === undefined || addresses.length === 0) && uuid === undefined) throw invalid("addresses", "addresses or node_uuid must be given");
+        if ((addresses === undefined || addresses.length === 0) && uuid === undefined)
+          throw invalid("addresses", "addresses or node_uuid must be given");
         const found = lookedUp(store, (addresses ?? []).flatMap(macs), uuid);
         if (found === undefined || !mayLookUp(parts, found)) {
-          log.info("agent.refused", { reason: found === undefined ? "unknown machine" : `node is ${found.provisionState}`, node: found?.uuid, mac: addresses?.join(",") });
+          log.info("agent.refused", {
+            reason: found === undefined ? "unknown machine" : `node is ${found.provisionState}`,
+            node: found?.uuid,
+            mac: addresses?.join(","),
+          });
           // The same answer for both, so that nobody can ask which machines there are.
           throw new Fault("not-found", "lookup.not-found", "no node with these addresses waits for a ramdisk");
         }
         return await context.commit((tx) => {
           const node = nodeOf(tx, found.uuid);
           const fresh = node.agent === null ? random.token(32) : null;
-          const agent: AgentRecord = node.agent ?? { token: fresh ?? "", callbackUrl: null, verifyCa: null, version: null, lastHeartbeat: null };
+          const agent: AgentRecord = node.agent ?? {
+            token: fresh ?? "",
+            callbackUrl: null,
+            verifyCa: null,
+            version: null,
+            lastHeartbeat: null,
+          };
           if (fresh !== null) change(tx, clock, node, { agent });
-          log.info("agent.lookup", { node: node.uuid, reason: fresh === null ? "the token was given out before" : "a new token" });
+          log.info("agent.lookup", {
+            node: node.uuid,
+            reason: fresh === null ? "the token was given out before" : "a new token",
+          });
           return {
-            node: { uuid: node.uuid, properties: node.properties, instance_info: {}, driver_internal_info: {}, links: [] },
+            node: {
+              uuid: node.uuid,
+              properties: node.properties,
+              instance_info: {},
+              driver_internal_info: {},
+              links: [],
+            },
             config: {
-              metrics: { backend: "noop", prepend_host: false, prepend_uuid: false, prepend_host_reverse: true, global_prefix: null },
+              metrics: {
+                backend: "noop",
+                prepend_host: false,
+                prepend_uuid: false,
+                prepend_host_reverse: true,
+                global_prefix: null,
+              },
               metrics_statsd: { statsd_host: "localhost", statsd_port: 8125 },
               heartbeat_timeout: settings.heartbeatTimeout / 1000,
               agent_token: fresh ?? HIDDEN,
@@ -83,7 +112,13 @@ export function agentCommands(parts: ConductorParts): readonly Command[] {
             const now = nodeOf(tx, node.uuid);
             if (now.agent === null) return null;
             change(tx, clock, now, {
-              agent: { ...now.agent, callbackUrl: params.callback_url, verifyCa: params.agent_verify_ca ?? now.agent.verifyCa, version: params.agent_version ?? now.agent.version, lastHeartbeat: instant(clock) },
+              agent: {
+                ...now.agent,
+                callbackUrl: params.callback_url,
+                verifyCa: params.agent_verify_ca ?? now.agent.verifyCa,
+                version: params.agent_version ?? now.agent.version,
+                lastHeartbeat: instant(clock),
+              },
             });
             return null;
           },
@@ -99,7 +134,15 @@ export function agentCommands(parts: ConductorParts): readonly Command[] {
       summary: "What a ramdisk found in its machine",
       role: "agent",
       changes: true,
-      params: Type.Object({ inventory: Type.Object({ interfaces: Type.Array(freeObject, { minItems: 1 }) }, { additionalProperties: true }) }, { additionalProperties: true }),
+      params: Type.Object(
+        {
+          inventory: Type.Object(
+            { interfaces: Type.Array(freeObject, { minItems: 1 }) },
+            { additionalProperties: true },
+          ),
+        },
+        { additionalProperties: true },
+      ),
       result: Type.Object({ uuid: Type.String() }, closed),
       handle: async (body, context) => {
         const addresses = interfaceMacs(body as JsonObject);
@@ -173,7 +216,9 @@ function requireToken(node: Node, shown: string | null | undefined): void {
 
 function requireCallback(node: Node, url: string): void {
   const parsed = URL.canParse(url) ? new URL(url) : undefined;
-  if (parsed === undefined || (parsed.protocol !== "https:" && parsed.protocol !== "http:")) throw invalid("callback_url", "is not an http(s) URL");
+  if (parsed === undefined || (parsed.protocol !== "https:" && parsed.protocol !== "http:"))
+    throw invalid("callback_url", "is not an http(s) URL");
   const known = node.agent?.callbackUrl ?? null;
-  if (known !== null && known !== url) throw invalid("callback_url", "differs from the one that this agent reported first");
+  if (known !== null && known !== url)
+    throw invalid("callback_url", "differs from the one that this agent reported first");
 }

@@ -28,7 +28,10 @@ export function allCommands(parts: ConductorParts, status: () => JsonObject): re
     result: Type.Object({ commands: Type.Array(freeObject) }, closed),
     handle: async () => ({
       // A schema is JSON by construction.
-      commands: [list, ...commands].map(({ name, summary, role, changes, params, result }) => ({ name, summary, role, changes, params, result }) as unknown as JsonObject),
+      commands: [list, ...commands].map(
+        ({ name, summary, role, changes, params, result }) =>
+          ({ name, summary, role, changes, params, result }) as unknown as JsonObject,
+      ),
     }),
   });
   return [list, ...commands];

@@ -28,10 +28,14 @@ export function eventCommands(parts: ConductorParts, status: () => JsonObject): 
       handle: async ({ after, limit, wait_s: wait, node }, context) => {
         const uuid = node === undefined ? undefined : findNode(store.nodes, node).uuid;
         const from = after ?? Math.max(0, store.history.lastSeq - (limit ?? 100));
-        if (wait !== undefined && wait > 0 && store.history.lastSeq <= from) await waitFor(parts, from, millis(wait * 1000), context.signal);
+        if (wait !== undefined && wait > 0 && store.history.lastSeq <= from)
+          await waitFor(parts, from, millis(wait * 1000), context.signal);
         const entries = await store.history.read(from, limit ?? 100);
         const last = entries.at(-1)?.seq ?? Math.min(from, store.history.lastSeq);
-        return { events: entries.filter((entry) => uuid === undefined || entry.node === uuid).map(representEvent), last_seq: last };
+        return {
+          events: entries.filter((entry) => uuid === undefined || entry.node === uuid).map(representEvent),
+          last_seq: last,
+        };
       },
     }),
     command({
@@ -52,7 +56,15 @@ export function eventCommands(parts: ConductorParts, status: () => JsonObject): 
         const nodes = store.nodes.list();
         const byState: Record<string, number> = {};
         for (const node of nodes) byState[node.provisionState] = (byState[node.provisionState] ?? 0) + 1;
-        return { ...status(), time: clock.wall().toISOString(), nodes: { total: nodes.length, by_state: byState, maintenance: nodes.filter((node) => node.maintenance).length } };
+        return {
+          ...status(),
+          time: clock.wall().toISOString(),
+          nodes: {
+            total: nodes.length,
+            by_state: byState,
+            maintenance: nodes.filter((node) => node.maintenance).length,
+          },
+        };
       },
     }),
   ];

@@ -16,7 +16,10 @@ import { type ConductorParts, findNode, showNode } from "./parts.ts";
 import { closed, eventResult, freeObject, nodeIdent, nodeResult } from "./schemas.ts";
 
 const interfaceFields = Object.fromEntries(
-  (["power", "management", "boot", "deploy", "inspect"] as const).map((name) => [`${name}_interface`, Type.Optional(Type.Union([Type.String(), Type.Null()]))]),
+  (["power", "management", "boot", "deploy", "inspect"] as const).map((name) => [
+    `${name}_interface`,
+    Type.Optional(Type.Union([Type.String(), Type.Null()])),
+  ]),
 );
 
 const bootMode = Type.Union([Type.Literal("bios"), Type.Literal("uefi"), Type.Null()]);
@@ -35,7 +38,13 @@ const createParams = Type.Object(
     boot_mode: Type.Optional(bootMode),
     automated_clean: Type.Optional(Type.Union([Type.Boolean(), Type.Null()])),
     ports: Type.Optional(
-      Type.Array(Type.Object({ address: Type.String({ description: "MAC address" }), pxe_enabled: Type.Optional(Type.Boolean()) }, closed), { description: "NICs that are known already; inspection finds the others" }),
+      Type.Array(
+        Type.Object(
+          { address: Type.String({ description: "MAC address" }), pxe_enabled: Type.Optional(Type.Boolean()) },
+          closed,
+        ),
+        { description: "NICs that are known already; inspection finds the others" },
+      ),
     ),
     ...interfaceFields,
   },
@@ -65,7 +74,17 @@ export function nodeCommands(parts: ConductorParts): readonly Command[] {
             const address = parseMacAddress(port.address, `ports.${index}.address`);
             if (tx.ports.byAddress(address) !== undefined) throw duplicate(`ports.${index}.address`, address);
             const at = node.createdAt;
-            tx.ports.put({ uuid: parsePortUuid(random.uuid()), nodeUuid: node.uuid, address, pxeEnabled: port.pxe_enabled ?? true, localLinkConnection: {}, physicalNetwork: null, extra: {}, createdAt: at, updatedAt: at });
+            tx.ports.put({
+              uuid: parsePortUuid(random.uuid()),
+              nodeUuid: node.uuid,
+              address,
+              pxeEnabled: port.pxe_enabled ?? true,
+              localLinkConnection: {},
+              physicalNetwork: null,
+              extra: {},
+              createdAt: at,
+              updatedAt: at,
+            });
           }
           return showNode(parts, node);
         });
@@ -75,12 +94,24 @@ export function nodeCommands(parts: ConductorParts): readonly Command[] {
       name: "node.list",
       summary: "All nodes",
       changes: false,
-      params: Type.Object({ provision_state: Type.Optional(Type.String()), driver: Type.Optional(Type.String()), maintenance: Type.Optional(Type.Boolean()) }, closed),
+      params: Type.Object(
+        {
+          provision_state: Type.Optional(Type.String()),
+          driver: Type.Optional(Type.String()),
+          maintenance: Type.Optional(Type.Boolean()),
+        },
+        closed,
+      ),
       result: Type.Object({ nodes: Type.Array(nodeResult) }, closed),
       handle: async ({ provision_state: state, driver, maintenance }) => ({
         nodes: store.nodes
           .list()
-          .filter((node) => (state === undefined || node.provisionState === state) && (driver === undefined || node.driver === driver) && (maintenance === undefined || node.maintenance === maintenance))
+          .filter(
+            (node) =>
+              (state === undefined || node.provisionState === state) &&
+              (driver === undefined || node.driver === driver) &&
+              (maintenance === undefined || node.maintenance === maintenance),
+          )
           .map((node) => showNode(parts, node)),
       }),
     }),
@@ -108,7 +139,9 @@ export function nodeCommands(parts: ConductorParts): readonly Command[] {
           drivers.interfacesOf(patched);
           requireFreeName(tx, patched);
           const changed = change(tx, clock, node, patched);
-          record(tx, changed, "node.updated", { fields: [...new Set(patch.map((one) => String((one as JsonObject)["path"]).split("/")[1] ?? ""))] });
+          record(tx, changed, "node.updated", {
+            fields: [...new Set(patch.map((one) => String((one as JsonObject)["path"]).split("/")[1] ?? ""))],
+          });
           return showNode(parts, changed);
         });
       },
@@ -137,12 +170,21 @@ export function nodeCommands(parts: ConductorParts): readonly Command[] {
       name: "node.set_maintenance",
       summary: "Take a node out of automatic work, or back",
       changes: true,
-      params: Type.Object({ node: nodeIdent, maintenance: Type.Boolean(), reason: Type.Optional(Type.Union([Type.String(), Type.Null()])) }, closed),
+      params: Type.Object(
+        {
+          node: nodeIdent,
+          maintenance: Type.Boolean(),
+          reason: Type.Optional(Type.Union([Type.String(), Type.Null()])),
+        },
+        closed,
+      ),
       result: nodeResult,
       handle: async ({ node: ident, maintenance, reason }, context) => {
         const { uuid } = findNode(store.nodes, ident);
         return await context.commit((tx) => {
-          const fields = maintenance ? { maintenance, maintenanceReason: reason ?? null } : { maintenance, maintenanceReason: null, fault: null };
+          const fields = maintenance
+            ? { maintenance, maintenanceReason: reason ?? null }
+            : { maintenance, maintenanceReason: null, fault: null };
           const changed = change(tx, clock, nodeOf(tx, uuid), fields);
           record(tx, changed, "node.maintenance", { maintenance, reason: reason ?? null });
           return showNode(parts, changed);
@@ -154,7 +196,10 @@ export function nodeCommands(parts: ConductorParts): readonly Command[] {
       summary: "Check a node's settings per interface, without touching the machine",
       changes: false,
       params: Type.Object({ node: nodeIdent }, closed),
-      result: Type.Record(Type.String(), Type.Object({ result: Type.Boolean(), reason: Type.Union([Type.String(), Type.Null()]) }, closed)),
+      result: Type.Record(
+        Type.String(),
+        Type.Object({ result: Type.Boolean(), reason: Type.Union([Type.String(), Type.Null()]) }, closed),
+      ),
       handle: async ({ node: ident }) => {
         const node = findNode(store.nodes, ident);
         const task = { node, ports: store.ports.ofNode(node.uuid) };
@@ -186,7 +231,8 @@ export function nodeCommands(parts: ConductorParts): readonly Command[] {
       handle: async ({ node: ident }) => {
         const node = findNode(store.nodes, ident);
         const body = await store.inventory.get(node.uuid);
-        if (body === undefined) throw new Fault("not-found", "inventory.absent", `node "${ident}" has not been inspected`);
+        if (body === undefined)
+          throw new Fault("not-found", "inventory.absent", `node "${ident}" has not been inspected`);
         const { inventory, ...pluginData } = body;
         return { inventory: isJsonObject(inventory) ? inventory : {}, plugin_data: pluginData };
       },
@@ -195,7 +241,10 @@ export function nodeCommands(parts: ConductorParts): readonly Command[] {
       name: "node.history",
       summary: "What happened to a node, oldest first",
       changes: false,
-      params: Type.Object({ node: nodeIdent, limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000 })) }, closed),
+      params: Type.Object(
+        { node: nodeIdent, limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000 })) },
+        closed,
+      ),
       result: Type.Object({ history: Type.Array(eventResult) }, closed),
       handle: async ({ node: ident, limit }) => {
         const { uuid } = findNode(store.nodes, ident);
@@ -204,7 +253,11 @@ export function nodeCommands(parts: ConductorParts): readonly Command[] {
           const entries = await store.history.read(after, 1000);
           const last = entries.at(-1);
           if (last === undefined) break;
-          found.push(...entries.filter((entry) => entry.node === uuid && entry.type !== "node.step.progress").map(representEvent));
+          found.push(
+            ...entries
+              .filter((entry) => entry.node === uuid && entry.type !== "node.step.progress")
+              .map(representEvent),
+          );
           after = last.seq;
         }
         return { history: found.slice(-(limit ?? 300)) };
@@ -257,7 +310,13 @@ function emptyNode({ uuid, at }: { readonly uuid: string; readonly at: string })
   };
 }
 
-const PATCHED_INTERFACES = ["power", "management", "boot", "deploy", "inspect"] as const satisfies readonly InterfaceName[];
+const PATCHED_INTERFACES = [
+  "power",
+  "management",
+  "boot",
+  "deploy",
+  "inspect",
+] as const satisfies readonly InterfaceName[];
 
 /** The part of a node that its operator owns, in Ironic's names. */
 function patchable(node: Node): JsonObject {
@@ -284,7 +343,8 @@ function patchable(node: Node): JsonObject {
 /** The node with what the operator's document says. @throws Fault invalid (names the field) */
 function fromPatchable(node: Node, document: JsonObject): Node {
   const name = textOrNull(document, "name");
-  if (name !== null && !isNodeName(name)) throw invalid("name", "must be of letters, digits and . _ ~ - only, and not look like a UUID");
+  if (name !== null && !isNodeName(name))
+    throw invalid("name", "must be of letters, digits and . _ ~ - only, and not look like a UUID");
   const instanceUuid = textOrNull(document, "instance_uuid");
   if (instanceUuid !== null && !isUuid(instanceUuid)) throw invalid("instance_uuid", `"${instanceUuid}" is not a UUID`);
   const driver = textOrNull(document, "driver");
@@ -339,7 +399,8 @@ function object(document: JsonObject, field: string): JsonObject {
 function unmasked(document: JsonObject, field: string): JsonObject {
   const value = object(document, field);
   for (const [key, one] of Object.entries(value)) {
-    if (one === HIDDEN && masked({ [key]: one })[key] === HIDDEN) throw invalid(`${field}.${key}`, `${HIDDEN} stands for a hidden value and cannot be stored`);
+    if (one === HIDDEN && masked({ [key]: one })[key] === HIDDEN)
+      throw invalid(`${field}.${key}`, `${HIDDEN} stands for a hidden value and cannot be stored`);
   }
   return value;
 }
@@ -349,11 +410,21 @@ function patchNode(node: Node, patch: readonly JsonObject[]): Node {
   for (const one of patch) {
     const path = one["path"];
     const field = typeof path === "string" ? (path.split("/")[1] ?? "") : "";
-    if (!Object.hasOwn(document, field)) throw invalid("patch.path", `${JSON.stringify(path)} cannot be changed; fields are ${Object.keys(document).join(", ")}`);
+    if (!Object.hasOwn(document, field))
+      throw invalid(
+        "patch.path",
+        `${JSON.stringify(path)} cannot be changed; fields are ${Object.keys(document).join(", ")}`,
+      );
   }
   let patched: unknown;
   try {
-    patched = jsonPatch.applyPatch(structuredClone(document), structuredClone(patch) as never, true, false, true).newDocument;
+    patched = jsonPatch.applyPatch(
+      structuredClone(document),
+      structuredClone(patch) as never,
+      true,
+      false,
+      true,
+    ).newDocument;
   } catch (error) {
     // fast-json-patch throws JsonPatchError and, for __proto__ or a move into itself, TypeError: both are the caller's patch.
     throw invalid("patch", error instanceof Error ? (error.message.split("\n")[0] ?? "is not valid") : "is not valid");
@@ -364,14 +435,23 @@ function patchNode(node: Node, patch: readonly JsonObject[]): Node {
 
 function requireUpdatable(node: Node): void {
   if (node.targetProvisionState !== null && !provisionStates[node.provisionState].update && !node.maintenance) {
-    throw new Fault("conflict", "node.in-transition", `the node is "${node.provisionState}" on the way to "${node.targetProvisionState}"; it can be changed when that is done`, { retry: "later" });
+    throw new Fault(
+      "conflict",
+      "node.in-transition",
+      `the node is "${node.provisionState}" on the way to "${node.targetProvisionState}"; it can be changed when that is done`,
+      { retry: "later" },
+    );
   }
 }
 
 function requireRemovable(node: Node): void {
   if (node.protected) throw new Fault("conflict", "node.protected", "the node is protected; clear `protected` first");
   if (!provisionStates[node.provisionState].remove && !node.maintenance) {
-    throw new Fault("conflict", "node.state", `a node that is "${node.provisionState}" cannot be removed; undeploy it, or set maintenance`);
+    throw new Fault(
+      "conflict",
+      "node.state",
+      `a node that is "${node.provisionState}" cannot be removed; undeploy it, or set maintenance`,
+    );
   }
 }
 

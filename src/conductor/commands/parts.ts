@@ -22,12 +22,21 @@ export interface ConductorParts extends MachineParts {
 export function findNode(nodes: Pick<NodeReader, "get" | "byName">, ident: string): Node {
   const node = isUuid(ident) ? nodes.get(ident.toLowerCase() as NodeUuid) : nodes.byName(ident);
   if (node === undefined) {
-    throw new Fault("not-found", "node.not-found", `node "${ident}" could not be found; "node list" shows those that there are`, { detail: { node: ident } });
+    throw new Fault(
+      "not-found",
+      "node.not-found",
+      `node "${ident}" could not be found; "node list" shows those that there are`,
+      { detail: { node: ident } },
+    );
   }
   return node;
 }
 
 /** The node as every door shows it. */
 export function showNode(parts: ConductorParts, node: Node): JsonObject {
-  return representNode(node, { drivers: parts.drivers, reservation: parts.locks.holder(node.uuid) === null ? null : parts.settings.name, conductor: parts.settings.name });
+  return representNode(node, {
+    drivers: parts.drivers,
+    reservation: parts.locks.holder(node.uuid) === null ? null : parts.settings.name,
+    conductor: parts.settings.name,
+  });
 }

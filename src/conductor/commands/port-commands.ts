@@ -19,13 +19,31 @@ export function portCommands(parts: ConductorParts): readonly Command[] {
       name: "port.create",
       summary: "Tell ironrack a NIC of a node",
       changes: true,
-      params: Type.Object({ node: nodeIdent, address: Type.String({ description: "MAC address" }), pxe_enabled: Type.Optional(Type.Boolean()), extra: Type.Optional(freeObject) }, closed),
+      params: Type.Object(
+        {
+          node: nodeIdent,
+          address: Type.String({ description: "MAC address" }),
+          pxe_enabled: Type.Optional(Type.Boolean()),
+          extra: Type.Optional(freeObject),
+        },
+        closed,
+      ),
       result: portResult,
       handle: async ({ node: ident, address, pxe_enabled: pxeEnabled, extra }, context) => {
         const { uuid: nodeUuid } = findNode(store.nodes, ident);
         const mac = parseMacAddress(address);
         const at = instant(clock);
-        const port: Port = { uuid: parsePortUuid(random.uuid()), nodeUuid, address: mac, pxeEnabled: pxeEnabled ?? true, localLinkConnection: {}, physicalNetwork: null, extra: extra ?? {}, createdAt: at, updatedAt: at };
+        const port: Port = {
+          uuid: parsePortUuid(random.uuid()),
+          nodeUuid,
+          address: mac,
+          pxeEnabled: pxeEnabled ?? true,
+          localLinkConnection: {},
+          physicalNetwork: null,
+          extra: extra ?? {},
+          createdAt: at,
+          updatedAt: at,
+        };
         return await context.commit((tx) => {
           const node = nodeOf(tx, nodeUuid);
           if (tx.ports.byAddress(mac) !== undefined) throw duplicate("address", mac);
@@ -74,7 +92,9 @@ export function portCommands(parts: ConductorParts): readonly Command[] {
 }
 
 function findPort(ports: PortReader, ident: string): Port {
-  const port = isUuid(ident) ? ports.get(ident.toLowerCase() as PortUuid) : ports.byAddress(parseMacAddress(ident, "port"));
+  const port = isUuid(ident)
+    ? ports.get(ident.toLowerCase() as PortUuid)
+    : ports.byAddress(parseMacAddress(ident, "port"));
   if (port === undefined) throw new Fault("not-found", "port.not-found", `port "${ident}" could not be found`);
   return port;
 }

@@ -18,22 +18,45 @@ export function powerCommands(parts: ConductorParts): readonly Command[] {
       name: "node.set_power_state",
       summary: "Power on, off or reboot; answers at once, an event tells the outcome",
       changes: true,
-      params: Type.Object({ node: nodeIdent, target: Type.Union((Object.keys(powerTargets) as PowerTarget[]).map((one) => Type.Literal(one))) }, closed),
-      result: Type.Object({ power_state: Type.Union([Type.String(), Type.Null()]), target_power_state: Type.Union([Type.String(), Type.Null()]) }, closed),
+      params: Type.Object(
+        {
+          node: nodeIdent,
+          target: Type.Union((Object.keys(powerTargets) as PowerTarget[]).map((one) => Type.Literal(one))),
+        },
+        closed,
+      ),
+      result: Type.Object(
+        {
+          power_state: Type.Union([Type.String(), Type.Null()]),
+          target_power_state: Type.Union([Type.String(), Type.Null()]),
+        },
+        closed,
+      ),
       handle: async ({ node: ident, target }, context) => {
         const { uuid } = findNode(store.nodes, ident);
         const lock = await locks.acquire(uuid, `power: ${target}`, settings.lockWait);
         try {
           const node = nodeOf(store, uuid);
           if (node.provisionState === "cleaning" || node.provisionState === "clean wait") {
-            throw new Fault("conflict", "node.state", `the node is "${node.provisionState}"; its power cannot be changed until that is done`);
+            throw new Fault(
+              "conflict",
+              "node.state",
+              `the node is "${node.provisionState}"; its power cannot be changed until that is done`,
+            );
           }
           const { power } = drivers.interfacesOf(node);
-          if (!power.supported.includes(target as PowerTarget)) throw new Fault("unsupported", "power.unsupported", `driver "${node.driver}" cannot do "${target}"`);
+          if (!power.supported.includes(target as PowerTarget))
+            throw new Fault("unsupported", "power.unsupported", `driver "${node.driver}" cannot do "${target}"`);
           power.validate({ node, ports: store.ports.ofNode(uuid) });
           const result = await context.commit((tx) => {
-            const changed = change(tx, clock, nodeOf(tx, uuid), { targetPowerState: target as PowerTarget, ...(node.lastError !== null && node.targetProvisionState === null ? { lastError: null } : {}) });
-            return { power_state: changed.powerState as string | null, target_power_state: changed.targetPowerState as string | null };
+            const changed = change(tx, clock, nodeOf(tx, uuid), {
+              targetPowerState: target as PowerTarget,
+              ...(node.lastError !== null && node.targetProvisionState === null ? { lastError: null } : {}),
+            });
+            return {
+              power_state: changed.powerState as string | null,
+              target_power_state: changed.targetPowerState as string | null,
+            };
           });
           parts.power.start(uuid, target as PowerTarget, lock);
           return result;
@@ -47,16 +70,25 @@ export function powerCommands(parts: ConductorParts): readonly Command[] {
       name: "node.set_boot_device",
       summary: "What the firmware starts from next",
       changes: true,
-      params: Type.Object({ node: nodeIdent, boot_device: Type.String(), persistent: Type.Optional(Type.Boolean()) }, closed),
+      params: Type.Object(
+        { node: nodeIdent, boot_device: Type.String(), persistent: Type.Optional(Type.Boolean()) },
+        closed,
+      ),
       result: Type.Null(),
       handle: async ({ node: ident, boot_device: device, persistent }, context) => {
         const { uuid } = findNode(store.nodes, ident);
         using _lock = await locks.acquire(uuid, "boot device", settings.lockWait);
         const node = nodeOf(store, uuid);
         const { management } = drivers.interfacesOf(node);
-        if (!management.supportedBootDevices.includes(device as BootDevice)) throw invalid("boot_device", `must be one of ${management.supportedBootDevices.join(", ")}`);
+        if (!management.supportedBootDevices.includes(device as BootDevice))
+          throw invalid("boot_device", `must be one of ${management.supportedBootDevices.join(", ")}`);
         using deadline = clock.deadline(BMC_TIMEOUT, context.signal);
-        await management.setBootDevice({ node, ports: store.ports.ofNode(uuid) }, { device: device as BootDevice, persistent: persistent ?? false }, node.bootMode, { signal: deadline.signal, log: context.log });
+        await management.setBootDevice(
+          { node, ports: store.ports.ofNode(uuid) },
+          { device: device as BootDevice, persistent: persistent ?? false },
+          node.bootMode,
+          { signal: deadline.signal, log: context.log },
+        );
         return null;
       },
     }),
@@ -65,11 +97,22 @@ export function powerCommands(parts: ConductorParts): readonly Command[] {
       summary: "What the firmware starts from next, as the BMC says",
       changes: false,
       params: Type.Object({ node: nodeIdent }, closed),
-      result: Type.Object({ boot_device: Type.Union([Type.String(), Type.Null()]), persistent: Type.Union([Type.Boolean(), Type.Null()]) }, closed),
+      result: Type.Object(
+        {
+          boot_device: Type.Union([Type.String(), Type.Null()]),
+          persistent: Type.Union([Type.Boolean(), Type.Null()]),
+        },
+        closed,
+      ),
       handle: async ({ node: ident }, context) => {
         const node = findNode(store.nodes, ident);
         using deadline = clock.deadline(BMC_TIMEOUT, context.signal);
-        const setting = await drivers.interfacesOf(node).management.getBootDevice({ node, ports: store.ports.ofNode(node.uuid) }, { signal: deadline.signal, log: context.log });
+        const setting = await drivers
+          .interfacesOf(node)
+          .management.getBootDevice(
+            { node, ports: store.ports.ofNode(node.uuid) },
+            { signal: deadline.signal, log: context.log },
+          );
         return { boot_device: setting?.device ?? null, persistent: setting?.persistent ?? null };
       },
     }),

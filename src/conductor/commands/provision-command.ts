@@ -16,7 +16,12 @@ const params = Type.Object(
   {
     node: nodeIdent,
     target: Type.Union((Object.keys(provisionVerbs) as ProvisionVerb[]).map((verb) => Type.Literal(verb))),
-    configdrive: Type.Optional(Type.Union([Type.String(), freeObject], { description: "with active and rebuild: meta_data, user_data, network_data; or base64 of a gzipped ISO 9660; or a URL" })),
+    configdrive: Type.Optional(
+      Type.Union([Type.String(), freeObject], {
+        description:
+          "with active and rebuild: meta_data, user_data, network_data; or base64 of a gzipped ISO 9660; or a URL",
+      }),
+    ),
   },
   closed,
 );
@@ -38,7 +43,8 @@ const KINDS: Readonly<Partial<Record<ProvisionVerb, StepKind>>> = {
 export function provisionCommand(parts: ConductorParts): Command {
   return command({
     name: "node.set_provision_state",
-    summary: "Manage, inspect, provide, deploy, undeploy, clean or abort; answers at once, the events tell how it goes on",
+    summary:
+      "Manage, inspect, provide, deploy, undeploy, clean or abort; answers at once, the events tell how it goes on",
     changes: true,
     params,
     result: acceptedResult,
@@ -46,7 +52,8 @@ export function provisionCommand(parts: ConductorParts): Command {
       const { uuid } = findNode(parts.store.nodes, ident);
       const verb = target as ProvisionVerb;
       const event = provisionVerbs[verb];
-      if (configdrive !== undefined && event !== "deploy" && event !== "rebuild") throw invalid("configdrive", "goes with active and rebuild only");
+      if (configdrive !== undefined && event !== "deploy" && event !== "rebuild")
+        throw invalid("configdrive", "goes with active and rebuild only");
       // What is not possible is said at once, also while the node is locked for something else.
       requireEdge(nodeOf(parts.store, uuid), event);
       if (event === "abort") return await abort(parts, nodeOf(parts.store, uuid), context);
@@ -54,7 +61,16 @@ export function provisionCommand(parts: ConductorParts): Command {
       try {
         const node = nodeOf(parts.store, uuid);
         requireEdge(node, event);
-        const withDrive = configdrive === undefined ? node : { ...node, instanceInfo: { ...node.instanceInfo, configdrive: typeof configdrive === "string" ? configdrive : JSON.stringify(configdrive) } };
+        const withDrive =
+          configdrive === undefined
+            ? node
+            : {
+                ...node,
+                instanceInfo: {
+                  ...node.instanceInfo,
+                  configdrive: typeof configdrive === "string" ? configdrive : JSON.stringify(configdrive),
+                },
+              };
         const result = await begin(parts, withDrive, verb, event, context);
         if (result.operation === null) lock.release();
         else parts.runner.start(uuid, lock);
@@ -67,10 +83,22 @@ export function provisionCommand(parts: ConductorParts): Command {
   });
 }
 
-type Accepted = { readonly operation: string | null; readonly provision_state: string; readonly target_provision_state: string | null };
+type Accepted = {
+  readonly operation: string | null;
+  readonly provision_state: string;
+  readonly target_provision_state: string | null;
+};
 
-function accepted(node: Node): { operation: string | null; provision_state: string; target_provision_state: string | null } {
-  return { operation: node.operation?.id ?? null, provision_state: node.provisionState, target_provision_state: node.targetProvisionState };
+function accepted(node: Node): {
+  operation: string | null;
+  provision_state: string;
+  target_provision_state: string | null;
+} {
+  return {
+    operation: node.operation?.id ?? null,
+    provision_state: node.provisionState,
+    target_provision_state: node.targetProvisionState,
+  };
 }
 
 function requireEdge(node: Node, event: ProvisionEvent): void {
@@ -78,13 +106,21 @@ function requireEdge(node: Node, event: ProvisionEvent): void {
 }
 
 /** Stores the state that announces the work, and the work. */
-async function begin(parts: ConductorParts, node: Node, verb: ProvisionVerb, event: ProvisionEvent, context: CommandContext): Promise<Accepted & JsonObject> {
+async function begin(
+  parts: ConductorParts,
+  node: Node,
+  verb: ProvisionVerb,
+  event: ProvisionEvent,
+  context: CommandContext,
+): Promise<Accepted & JsonObject> {
   guard(node, event);
   const next = transition(node.provisionState, event);
   const working = next.ok && next.target !== null;
   const kind = KINDS[verb];
-  if (working && kind === undefined) throw new Fault("unsupported", "verb.unsupported", `"${verb}" is not supported yet`);
-  if (working && kind !== undefined) validateFor(parts.drivers.interfacesOf(node), node, parts.store.ports.ofNode(node.uuid), kind);
+  if (working && kind === undefined)
+    throw new Fault("unsupported", "verb.unsupported", `"${verb}" is not supported yet`);
+  if (working && kind !== undefined)
+    validateFor(parts.drivers.interfacesOf(node), node, parts.store.ports.ofNode(node.uuid), kind);
   return await context.commit((tx) => {
     const operation = working && kind !== undefined ? parts.runner.plan(node, verb, kind) : null;
     if (kind === "inspect") tx.inventory.delete(node.uuid);
@@ -104,16 +140,26 @@ async function begin(parts: ConductorParts, node: Node, verb: ProvisionVerb, eve
 /** @source IRONIC API: order of checks for PUT states/provision */
 function guard(node: Node, event: ProvisionEvent): void {
   if (node.maintenance && (event === "deploy" || event === "rebuild")) {
-    throw new Fault("conflict", "node.maintenance", `the node is in maintenance${node.maintenanceReason === null ? "" : ` (${node.maintenanceReason})`}; end that first`);
+    throw new Fault(
+      "conflict",
+      "node.maintenance",
+      `the node is in maintenance${node.maintenanceReason === null ? "" : ` (${node.maintenanceReason})`}; end that first`,
+    );
   }
-  if (node.protected && (event === "delete" || event === "rebuild")) throw new Fault("conflict", "node.protected", "the node is protected; clear `protected` first");
-  if (node.retired && event === "provide") throw new Fault("conflict", "node.retired", "the node is retired; clear `retired` first");
+  if (node.protected && (event === "delete" || event === "rebuild"))
+    throw new Fault("conflict", "node.protected", "the node is protected; clear `protected` first");
+  if (node.retired && event === "provide")
+    throw new Fault("conflict", "node.retired", "the node is retired; clear `retired` first");
 }
 
 /** Ends a waiting or held operation. */
 async function abort(parts: ConductorParts, node: Node, context: CommandContext): Promise<Accepted & JsonObject> {
   using _lock = await parts.locks.acquire(node.uuid, "abort", parts.settings.lockWait);
   requireEdge(nodeOf(parts.store, node.uuid), "abort");
-  await parts.runner.fail(node.uuid, new Fault("cancelled", "aborted", "the operation was aborted by request"), "abort");
+  await parts.runner.fail(
+    node.uuid,
+    new Fault("cancelled", "aborted", "the operation was aborted by request"),
+    "abort",
+  );
   return await context.commit((tx: Transaction) => accepted(nodeOf(tx, node.uuid)));
 }

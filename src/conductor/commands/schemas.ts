@@ -9,37 +9,43 @@ export const freeObject = Type.Unsafe<JsonObject>(Type.Object({}, { additionalPr
 export const nodeIdent = Type.String({ minLength: 1, description: "UUID or name of the node" });
 
 /** Ironic's node as `representNode` makes it. */
-export const nodeResult = Type.Unsafe<JsonObject>(Type.Object(
-  {
-    uuid: Type.String(),
-    name: Type.Union([Type.String(), Type.Null()]),
-    provision_state: Type.String(),
-    target_provision_state: Type.Union([Type.String(), Type.Null()]),
-    power_state: Type.Union([Type.String(), Type.Null()]),
-    maintenance: Type.Boolean(),
-    last_error: Type.Union([Type.String(), Type.Null()]),
-  },
-  { additionalProperties: true, description: "Ironic's node" },
-));
+export const nodeResult = Type.Unsafe<JsonObject>(
+  Type.Object(
+    {
+      uuid: Type.String(),
+      name: Type.Union([Type.String(), Type.Null()]),
+      provision_state: Type.String(),
+      target_provision_state: Type.Union([Type.String(), Type.Null()]),
+      power_state: Type.Union([Type.String(), Type.Null()]),
+      maintenance: Type.Boolean(),
+      last_error: Type.Union([Type.String(), Type.Null()]),
+    },
+    { additionalProperties: true, description: "Ironic's node" },
+  ),
+);
 
-export const portResult = Type.Unsafe<JsonObject>(Type.Object(
-  { uuid: Type.String(), node_uuid: Type.String(), address: Type.String(), pxe_enabled: Type.Boolean() },
-  { additionalProperties: true, description: "Ironic's port" },
-));
+export const portResult = Type.Unsafe<JsonObject>(
+  Type.Object(
+    { uuid: Type.String(), node_uuid: Type.String(), address: Type.String(), pxe_enabled: Type.Boolean() },
+    { additionalProperties: true, description: "Ironic's port" },
+  ),
+);
 
-export const eventResult = Type.Unsafe<JsonObject>(Type.Object(
-  {
-    seq: Type.Integer(),
-    time: Type.String(),
-    type: Type.String(),
-    severity: Type.String(),
-    node: Type.Union([Type.String(), Type.Null()]),
-    name: Type.Union([Type.String(), Type.Null()]),
-    operation: Type.Union([Type.String(), Type.Null()]),
-    data: freeObject,
-  },
-  closed,
-));
+export const eventResult = Type.Unsafe<JsonObject>(
+  Type.Object(
+    {
+      seq: Type.Integer(),
+      time: Type.String(),
+      type: Type.String(),
+      severity: Type.String(),
+      node: Type.Union([Type.String(), Type.Null()]),
+      name: Type.Union([Type.String(), Type.Null()]),
+      operation: Type.Union([Type.String(), Type.Null()]),
+      data: freeObject,
+    },
+    closed,
+  ),
+);
 
 export const acceptedResult = Type.Object(
   {

@@ -2,7 +2,15 @@ import type { NodeUuid } from "../../core/brand.ts";
 import type { PowerState } from "../../domain/power-state.ts";
 import { powerTargets } from "../../domain/power-state.ts";
 import type { StepKind } from "../../domain/operation.ts";
-import type { BootDeviceSetting, BootInterface, HardwareType, ManagementInterface, PowerInterface, Step, StepInterface } from "../interfaces.ts";
+import type {
+  BootDeviceSetting,
+  BootInterface,
+  HardwareType,
+  ManagementInterface,
+  PowerInterface,
+  Step,
+  StepInterface,
+} from "../interfaces.ts";
 
 /**
  * Ironic's `fake-hardware`: machines that exist in memory only, for trying out a site's automation and for the clients'
@@ -53,22 +61,35 @@ const fakeBoot: BootInterface = {
 };
 
 function nothing(step: string, priority: number, kind: StepKind): Step {
-  return { step, kinds: [kind], priority, abortable: true, repeatable: true, run: () => Promise.resolve({ kind: "done" }) };
+  return {
+    step,
+    kinds: [kind],
+    priority,
+    abortable: true,
+    repeatable: true,
+    run: () => Promise.resolve({ kind: "done" }),
+  };
 }
 
 const fakeDeploy: StepInterface = {
   validate() {},
   steps: [
     nothing("deploy", 100, "deploy"),
-    { ...nothing("boot_instance", 20, "deploy"), run: async ({ machine }) => {
-      await machine.power("power on");
-      return { kind: "done" };
-    } },
+    {
+      ...nothing("boot_instance", 20, "deploy"),
+      run: async ({ machine }) => {
+        await machine.power("power on");
+        return { kind: "done" };
+      },
+    },
     nothing("erase_devices_metadata", 99, "clean"),
-    { ...nothing("tear_down", 100, "delete"), run: async ({ machine }) => {
-      await machine.power("power off");
-      return { kind: "done" };
-    } },
+    {
+      ...nothing("tear_down", 100, "delete"),
+      run: async ({ machine }) => {
+        await machine.power("power off");
+        return { kind: "done" };
+      },
+    },
   ],
 };
 

@@ -30,7 +30,13 @@ export function decodeCommand(value: Json): AgentCommand {
   if (id === undefined) throw malformed("id");
   if (name === undefined) throw malformed("command_name");
   if (status === undefined) throw malformed("command_status");
-  return { id, name, status, result: objectProperty(value, "command_result") ?? {}, error: errorText(property(value, "command_error")) };
+  return {
+    id,
+    name,
+    status,
+    result: objectProperty(value, "command_result") ?? {},
+    error: errorText(property(value, "command_error")),
+  };
 }
 
 export function decodeCommands(value: Json): readonly AgentCommand[] {

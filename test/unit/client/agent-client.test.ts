@@ -54,9 +54,16 @@ class FakeAgent implements AsyncDisposable {
       return reply(200, command);
     }
     if (url.searchParams.get("agent_token") !== this.token) return reply(401, { faultstring: "Token invalid." });
-    if (this.commands.some((one) => one.command_status === "RUNNING")) return reply(409, { faultstring: "Agent is busy" });
+    if (this.commands.some((one) => one.command_status === "RUNNING"))
+      return reply(409, { faultstring: "Agent is busy" });
     const { name } = JSON.parse(body) as { name: string };
-    const command: Command = { id: `c${this.commands.length}`, command_name: name, command_status: "RUNNING", command_result: null, command_error: null };
+    const command: Command = {
+      id: `c${this.commands.length}`,
+      command_name: name,
+      command_status: "RUNNING",
+      command_result: null,
+      command_error: null,
+    };
     this.commands.push(command);
     this.begun.push(name);
     if (this.loseAnswers > 0) {
@@ -75,7 +82,8 @@ class FakeAgent implements AsyncDisposable {
 
 const clock = new SystemClock();
 const options = { signal: new AbortController().signal, log: silentLog, timeout: millis(20_000) };
-const clientOf = (agent: FakeAgent, token = agent.token) => new AgentClient({ address: { callbackUrl: agent.url, token, verifyCa: null }, clock });
+const clientOf = (agent: FakeAgent, token = agent.token) =>
+  new AgentClient({ address: { callbackUrl: agent.url, token, verifyCa: null }, clock });
 
 test("a command runs to its end and gives its result", async () => {
   await using agent = await FakeAgent.open();
@@ -84,7 +92,13 @@ test("a command runs to its end and gives its result", async () => {
 
 test("a command that already runs is joined, not begun again", async () => {
   await using agent = await FakeAgent.open();
-  agent.commands.push({ id: "old", command_name: "clean.execute_clean_step", command_status: "RUNNING", command_result: null, command_error: null });
+  agent.commands.push({
+    id: "old",
+    command_name: "clean.execute_clean_step",
+    command_status: "RUNNING",
+    command_result: null,
+    command_error: null,
+  });
   await clientOf(agent).run("clean.execute_clean_step", {}, options);
   assert.deepEqual(agent.begun, []);
 });
@@ -98,7 +112,13 @@ test("a request whose answer was lost is asked after, not repeated", async () =>
 
 test("an agent that is busy with another command is waited for", async () => {
   await using agent = await FakeAgent.open();
-  agent.commands.push({ id: "other", command_name: "standby.sync", command_status: "RUNNING", command_result: null, command_error: null });
+  agent.commands.push({
+    id: "other",
+    command_name: "standby.sync",
+    command_status: "RUNNING",
+    command_result: null,
+    command_error: null,
+  });
   const running = clientOf(agent).run("image.install_bootloader", {}, options);
   await clock.sleep(millis(300));
   for (const command of agent.commands) command.command_status = "SUCCEEDED";
@@ -112,16 +132,25 @@ test("a failed command is a refusal with the agent's words", async () => {
     command.command_status = "FAILED";
     command.command_error = { type: "BlockDeviceError", code: 500, message: "no disk", details: "smaller than 4 GiB" };
   };
-  await assert.rejects(clientOf(agent).run("iscsi.start_iscsi_target", {}, options), (error) => isFault(error) && error.kind === "refused" && /no disk: smaller than 4 GiB/.test(error.message));
+  await assert.rejects(
+    clientOf(agent).run("iscsi.start_iscsi_target", {}, options),
+    (error) => isFault(error) && error.kind === "refused" && /no disk: smaller than 4 GiB/.test(error.message),
+  );
 });
 
 test("a wrong token is a refusal that does not name it", async () => {
   await using agent = await FakeAgent.open();
-  await assert.rejects(clientOf(agent, "s3cret-token").run("standby.sync", {}, options), (error) => isFault(error) && error.code === "agent.http-401" && !error.message.includes("s3cret"));
+  await assert.rejects(
+    clientOf(agent, "s3cret-token").run("standby.sync", {}, options),
+    (error) => isFault(error) && error.code === "agent.http-401" && !error.message.includes("s3cret"),
+  );
 });
 
 test("a command that does not end in time is a timeout and leaves nothing open", async () => {
   await using agent = await FakeAgent.open();
   agent.end = () => {};
-  await assert.rejects(clientOf(agent).run("clean.execute_clean_step", {}, { ...options, timeout: millis(300) }), (error) => isFault(error) && error.kind === "timeout");
+  await assert.rejects(
+    clientOf(agent).run("clean.execute_clean_step", {}, { ...options, timeout: millis(300) }),
+    (error) => isFault(error) && error.kind === "timeout",
+  );
 });

@@ -7,8 +7,18 @@ const BMC = { ipmi_address: "127.0.0.1", ipmi_password: "hunter2" };
 
 test("a secret of driver_info is never shown", async () => {
   const rig = conductor();
-  const created = await rig.call("node.create", { driver: "fake-hardware", name: "n1", driver_info: BMC, extra: { nested: { api_token: "t0p" } } });
-  for (const value of [created, await rig.call("node.show", { node: "n1" }), await rig.call("node.list", {}), await rig.call("event.list", {})]) {
+  const created = await rig.call("node.create", {
+    driver: "fake-hardware",
+    name: "n1",
+    driver_info: BMC,
+    extra: { nested: { api_token: "t0p" } },
+  });
+  for (const value of [
+    created,
+    await rig.call("node.show", { node: "n1" }),
+    await rig.call("node.list", {}),
+    await rig.call("event.list", {}),
+  ]) {
     assert.doesNotMatch(JSON.stringify(value), /hunter2/);
   }
   assert.equal((created as { driver_info: JsonObject }).driver_info["ipmi_password"], "******");
@@ -17,7 +27,10 @@ test("a secret of driver_info is never shown", async () => {
 test("six stars are refused where they would replace a password", async () => {
   const rig = conductor();
   await rig.call("node.create", { driver: "fake-hardware", name: "n1", driver_info: BMC });
-  const answer = await rig.execute("node.update", { node: "n1", patch: [{ op: "replace", path: "/driver_info", value: { ipmi_address: "127.0.0.2", ipmi_password: "******" } }] });
+  const answer = await rig.execute("node.update", {
+    node: "n1",
+    patch: [{ op: "replace", path: "/driver_info", value: { ipmi_address: "127.0.0.2", ipmi_password: "******" } }],
+  });
   assert.equal(answer.ok ? "" : answer.detail["field"], "driver_info.ipmi_password");
   assert.equal(rig.node("n1").driverInfo["ipmi_password"], "hunter2");
 });
@@ -26,11 +39,31 @@ for (const [title, method, params, field] of [
   ["a missing field", "node.create", {}, "driver"],
   ["an unknown field", "node.create", { driver: "fake-hardware", colour: "red" }, "colour"],
   ["a wrong type", "node.create", { driver: "fake-hardware", driver_info: 5 }, "driver_info"],
-  ["a nested field", "node.create", { driver: "fake-hardware", ports: [{ address: "52:54:00:00:00:01" }, { address: "nonsense" }] }, "ports.1.address"],
+  [
+    "a nested field",
+    "node.create",
+    { driver: "fake-hardware", ports: [{ address: "52:54:00:00:00:01" }, { address: "nonsense" }] },
+    "ports.1.address",
+  ],
   ["a driver that is not enabled", "node.create", { driver: "ilo" }, "driver"],
-  ["a name that could be a UUID", "node.create", { driver: "fake-hardware", name: "11111111-2222-3333-4444-555555555555" }, "name"],
-  ["a field that may not be patched", "node.update", { node: "n1", patch: [{ op: "replace", path: "/provision_state", value: "active" }] }, "patch.path"],
-  ["a patch into the prototype", "node.update", { node: "n1", patch: [{ op: "add", path: "/__proto__/x", value: 1 }] }, "patch.path"],
+  [
+    "a name that could be a UUID",
+    "node.create",
+    { driver: "fake-hardware", name: "11111111-2222-3333-4444-555555555555" },
+    "name",
+  ],
+  [
+    "a field that may not be patched",
+    "node.update",
+    { node: "n1", patch: [{ op: "replace", path: "/provision_state", value: "active" }] },
+    "patch.path",
+  ],
+  [
+    "a patch into the prototype",
+    "node.update",
+    { node: "n1", patch: [{ op: "add", path: "/__proto__/x", value: 1 }] },
+    "patch.path",
+  ],
 ] as const) {
   test(`${title} is refused with the field's name`, async () => {
     const rig = conductor();
@@ -55,7 +88,18 @@ test("names and MAC addresses are taken once", async () => {
 test("a command repeated with its id gets the stored answer and is not done again", async () => {
   const rig = conductor();
   const request = { driver: "fake-hardware", name: "n1" };
-  await rig.store.commit((tx) => tx.commands.accept({ id: "c-1", method: "node.create", params: request, receivedAt: "2026-01-01T00:00:00.000Z", expiresAt: null, reply: null, answer: null, delivered: false }));
+  await rig.store.commit((tx) =>
+    tx.commands.accept({
+      id: "c-1",
+      method: "node.create",
+      params: request,
+      receivedAt: "2026-01-01T00:00:00.000Z",
+      expiresAt: null,
+      reply: null,
+      answer: null,
+      delivered: false,
+    }),
+  );
   const first = await rig.execute("node.create", request, "c-1");
   const second = await rig.execute("node.create", request, "c-1");
   assert.ok(first.ok);
@@ -65,7 +109,18 @@ test("a command repeated with its id gets the stored answer and is not done agai
 
 test("a refused command's answer is stored too", async () => {
   const rig = conductor();
-  await rig.store.commit((tx) => tx.commands.accept({ id: "c-1", method: "node.show", params: { node: "n1" }, receivedAt: "2026-01-01T00:00:00.000Z", expiresAt: null, reply: null, answer: null, delivered: false }));
+  await rig.store.commit((tx) =>
+    tx.commands.accept({
+      id: "c-1",
+      method: "node.show",
+      params: { node: "n1" },
+      receivedAt: "2026-01-01T00:00:00.000Z",
+      expiresAt: null,
+      reply: null,
+      answer: null,
+      delivered: false,
+    }),
+  );
   const first = await rig.execute("node.show", { node: "n1" }, "c-1");
   await rig.call("node.create", { driver: "fake-hardware", name: "n1" });
   assert.deepEqual(await rig.execute("node.show", { node: "n1" }, "c-1"), first);
@@ -73,7 +128,10 @@ test("a refused command's answer is stored too", async () => {
 
 test("an agent may call the agents' commands only", async () => {
   const rig = conductor();
-  const answer = await rig.catalogue.execute({ method: "node.list", params: {}, role: "agent" }, { signal: new AbortController().signal });
+  const answer = await rig.catalogue.execute(
+    { method: "node.list", params: {}, role: "agent" },
+    { signal: new AbortController().signal },
+  );
   assert.equal(answer.ok ? "accepted" : answer.kind, "refused");
 });
 
@@ -92,12 +150,21 @@ test("a deployed node cannot be removed, a manageable one can, with its ports", 
 test("events come in order with rising numbers, and a caller can wait for the next", async () => {
   const rig = conductor();
   await rig.call("node.create", { driver: "fake-hardware", name: "n1" });
-  const first = (await rig.call("event.list", { after: 0 })) as { events: { seq: number; type: string }[]; last_seq: number };
-  assert.deepEqual(first.events.map((event) => [event.seq, event.type]), [[1, "node.created"]]);
+  const first = (await rig.call("event.list", { after: 0 })) as {
+    events: { seq: number; type: string }[];
+    last_seq: number;
+  };
+  assert.deepEqual(
+    first.events.map((event) => [event.seq, event.type]),
+    [[1, "node.created"]],
+  );
   const waiting = rig.call("event.list", { after: first.last_seq, wait_s: 30 });
   await rig.call("node.set_maintenance", { node: "n1", maintenance: true, reason: "fan" });
   const next = (await waiting) as { events: { type: string }[] };
-  assert.deepEqual(next.events.map((event) => event.type), ["node.maintenance"]);
+  assert.deepEqual(
+    next.events.map((event) => event.type),
+    ["node.maintenance"],
+  );
   const silent = rig.call("event.list", { after: 99, wait_s: 30 });
   await rig.clock.advance(30_000);
   assert.deepEqual(((await silent) as { events: unknown[] }).events, []);

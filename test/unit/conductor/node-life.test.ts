@@ -17,7 +17,10 @@ async function settleTo(rig: ReturnType<typeof conductor>, name: string, state: 
 /** Through the verbs to `available`. */
 async function makeAvailable(rig: ReturnType<typeof conductor>, driver = "fake-hardware"): Promise<void> {
   await rig.call("node.create", { driver, name: "n1", ports: [{ address: "52:54:00:00:00:01" }] });
-  for (const [target, state] of [["manage", "manageable"], ["provide", "available"]] as const) {
+  for (const [target, state] of [
+    ["manage", "manageable"],
+    ["provide", "available"],
+  ] as const) {
     await rig.call("node.set_provision_state", { node: "n1", target });
     await settleTo(rig, "n1", state);
   }
@@ -26,7 +29,11 @@ async function makeAvailable(rig: ReturnType<typeof conductor>, driver = "fake-h
 async function reportAgent(rig: ReturnType<typeof conductor>): Promise<string> {
   const { config } = (await rig.call("agent.lookup", { addresses: ["52:54:00:00:00:01"] })) as { config: JsonObject };
   const token = String(config["agent_token"]);
-  await rig.call("agent.heartbeat", { node: rig.node("n1").uuid, callback_url: "https://10.0.0.9:9999", agent_token: token });
+  await rig.call("agent.heartbeat", {
+    node: rig.node("n1").uuid,
+    callback_url: "https://10.0.0.9:9999",
+    agent_token: token,
+  });
   return token;
 }
 
@@ -65,7 +72,9 @@ test("a BMC that refuses the password leaves the node in enroll with the reason"
 });
 
 test("a waiting node goes on when its agent reports, and the agent's token is given out once", async () => {
-  const rig = conductor({ types: [scripted([step("deploy", "deploy", waitForAgent), step("write_image", "deploy", done, { priority: 80 })])] });
+  const rig = conductor({
+    types: [scripted([step("deploy", "deploy", waitForAgent), step("write_image", "deploy", done, { priority: 80 })])],
+  });
   await makeAvailable(rig, "scripted");
   await rig.call("node.set_provision_state", { node: "n1", target: "active" });
   await settleTo(rig, "n1", "wait call-back");
@@ -79,7 +88,11 @@ test("an agent with another token is refused and resumes nothing", async () => {
   await rig.call("node.set_provision_state", { node: "n1", target: "active" });
   await settleTo(rig, "n1", "wait call-back");
   await rig.call("agent.lookup", { addresses: ["52:54:00:00:00:01"] });
-  const answer = await rig.execute("agent.heartbeat", { node: rig.node("n1").uuid, callback_url: "https://10.0.0.9:9999", agent_token: "x".repeat(43) });
+  const answer = await rig.execute("agent.heartbeat", {
+    node: rig.node("n1").uuid,
+    callback_url: "https://10.0.0.9:9999",
+    agent_token: "x".repeat(43),
+  });
   assert.equal(answer.ok, false);
   await rig.settle();
   assert.equal(rig.node("n1").provisionState, "wait call-back");
@@ -114,7 +127,8 @@ test("abort ends a waiting deploy as deploy failed", async () => {
 
 test("a failing step fails the node with the step's name, and a retry succeeds", async () => {
   let broken = true;
-  const write = () => (broken ? Promise.reject(new Fault("invalid", "image.checksum", "the image's sha256 is wrong")) : done());
+  const write = () =>
+    broken ? Promise.reject(new Fault("invalid", "image.checksum", "the image's sha256 is wrong")) : done();
   const rig = conductor({ types: [scripted([step("write_image", "deploy", write)])] });
   await makeAvailable(rig, "scripted");
   await rig.call("node.set_provision_state", { node: "n1", target: "active" });
@@ -129,10 +143,14 @@ test("a failing step fails the node with the step's name, and a retry succeeds",
 test("a step is on disk as running before it runs", async () => {
   const seen: string[] = [];
   const rig = conductor({
-    types: [scripted([step("write_image", "deploy", ({ node }: StepContext) => {
-      seen.push(node.operation?.progress.kind ?? "none");
-      return done();
-    })])],
+    types: [
+      scripted([
+        step("write_image", "deploy", ({ node }: StepContext) => {
+          seen.push(node.operation?.progress.kind ?? "none");
+          return done();
+        }),
+      ]),
+    ],
   });
   await makeAvailable(rig, "scripted");
   await rig.call("node.set_provision_state", { node: "n1", target: "active" });
@@ -146,14 +164,23 @@ test("steps learnt on the way run in their order among those that are left", asy
     ran.push(name);
     return { kind: "done" } as const;
   };
-  const planned = { interface: "deploy", step: "learnt", args: {}, priority: 50, inBand: false, abortable: true } as const;
+  const planned = {
+    interface: "deploy",
+    step: "learnt",
+    args: {},
+    priority: 50,
+    inBand: false,
+    abortable: true,
+  } as const;
   const rig = conductor({
-    types: [scripted([
-      step("first", "deploy", async () => ({ kind: "done", insert: [planned] })),
-      step("learnt", "deploy", log("learnt"), { priority: 0 }),
-      step("late", "deploy", log("late"), { priority: 10 }),
-      step("middle", "deploy", log("middle"), { priority: 60 }),
-    ])],
+    types: [
+      scripted([
+        step("first", "deploy", async () => ({ kind: "done", insert: [planned] })),
+        step("learnt", "deploy", log("learnt"), { priority: 0 }),
+        step("late", "deploy", log("late"), { priority: 10 }),
+        step("middle", "deploy", log("middle"), { priority: 60 }),
+      ]),
+    ],
   });
   await makeAvailable(rig, "scripted");
   await rig.call("node.set_provision_state", { node: "n1", target: "active" });
@@ -177,12 +204,18 @@ for (const [title, repeatable, end] of [
   ["fails the node with the reason when it may not", false, "deploy failed"],
 ] as const) {
   test(`after a crash the running step ${title}`, async () => {
-    const stuck = conductor({ types: [scripted([step("write_image", "deploy", () => new Promise(() => {}), { repeatable })])] });
+    const stuck = conductor({
+      types: [scripted([step("write_image", "deploy", () => new Promise(() => {}), { repeatable })])],
+    });
     await makeAvailable(stuck, "scripted");
     await stuck.call("node.set_provision_state", { node: "n1", target: "active" });
     await stuck.settle();
     assert.equal(stuck.node("n1").operation?.progress.kind, "running");
-    const restarted = conductor({ store: stuck.store, clock: stuck.clock, types: [scripted([step("write_image", "deploy", done, { repeatable })])] });
+    const restarted = conductor({
+      store: stuck.store,
+      clock: stuck.clock,
+      types: [scripted([step("write_image", "deploy", done, { repeatable })])],
+    });
     await restarted.recover();
     await settleTo(restarted, "n1", end);
     if (!repeatable) assert.match(restarted.node("n1").lastError ?? "", /restarted.*write_image cannot be begun twice/);
@@ -196,7 +229,11 @@ test("after a crash a waiting node waits on, with time for its agent to report",
   await settleTo(before, "n1", "wait call-back");
   await before.runner[Symbol.asyncDispose]();
   await before.clock.advance(3_600_000);
-  const after = conductor({ store: before.store, clock: before.clock, types: [scripted([step("deploy", "deploy", waitForAgent)])] });
+  const after = conductor({
+    store: before.store,
+    clock: before.clock,
+    types: [scripted([step("deploy", "deploy", waitForAgent)])],
+  });
   await after.recover();
   await after.clock.advance(60_000);
   assert.equal(after.node("n1").provisionState, "wait call-back");
@@ -206,8 +243,15 @@ test("after a crash a waiting node waits on, with time for its agent to report",
 
 test("inspection data that came before the daemon died is not lost", async () => {
   const inspect = [
-    step("boot_ramdisk", "inspect", () => Promise.resolve({ kind: "wait", for: "inspection", timeout: millis(1800_000) } as const)),
-    step("process", "inspect", ({ inspection }) => (inspection === null ? Promise.reject(new Error("no data")) : done()), { priority: 50 }),
+    step("boot_ramdisk", "inspect", () =>
+      Promise.resolve({ kind: "wait", for: "inspection", timeout: millis(1800_000) } as const),
+    ),
+    step(
+      "process",
+      "inspect",
+      ({ inspection }) => (inspection === null ? Promise.reject(new Error("no data")) : done()),
+      { priority: 50 },
+    ),
   ];
   const rig = conductor({ types: [scripted(inspect)] });
   await rig.call("node.create", { driver: "scripted", name: "n1", ports: [{ address: "52:54:00:00:00:01" }] });
@@ -230,6 +274,10 @@ test("a node that wants no automated clean becomes available at once", async () 
   await settleTo(rig, "n1", "manageable");
   await rig.call("node.set_provision_state", { node: "n1", target: "provide" });
   await settleTo(rig, "n1", "available");
-  const { history } = (await rig.call("node.history", { node: "n1" })) as { history: { type: string; data: JsonObject }[] };
-  assert.ok(!history.some((entry) => entry.type === "node.step.started" && String(entry.data["step"]).includes("erase")));
+  const { history } = (await rig.call("node.history", { node: "n1" })) as {
+    history: { type: string; data: JsonObject }[];
+  };
+  assert.ok(
+    !history.some((entry) => entry.type === "node.step.started" && String(entry.data["step"]).includes("erase")),
+  );
 });

@@ -14,7 +14,7 @@ import type { Node } from "../../../src/domain/node.ts";
 import type { Store } from "../../../src/domain/store.ts";
 import { fakeHardware } from "../../../src/driver/fake/hardware-type.ts";
 import type { HardwareType, PowerInterface, Step } from "../../../src/driver/interfaces.ts";
-import { DriverRegistry } from "../../../src/driver/registry.ts";
+import { DriverRegistry } from "../../../src/conductor/driver-registry.ts";
 import { openMemoryStore } from "../../../src/store/memory-store.ts";
 
 /** A hardware type whose deploy, clean and inspect steps the test writes; power and the rest are fake-hardware's. */
@@ -36,7 +36,14 @@ export function step(name: string, kind: Step["kinds"][number], run: Step["run"]
 }
 
 /** A conductor on a store of its own, or on the store of an earlier one: a restart. */
-export function conductor(options: { readonly store?: Store; readonly clock?: FakeClock; readonly types?: readonly HardwareType[]; readonly fastTrack?: boolean } = {}) {
+export function conductor(
+  options: {
+    readonly store?: Store;
+    readonly clock?: FakeClock;
+    readonly types?: readonly HardwareType[];
+    readonly fastTrack?: boolean;
+  } = {},
+) {
   const clock = options.clock ?? new FakeClock();
   const store = options.store ?? openMemoryStore({ clock });
   const settings = {
@@ -51,10 +58,22 @@ export function conductor(options: { readonly store?: Store; readonly clock?: Fa
     powerOffAfterDeployFailure: true,
   };
   const random = new SeededRandom(store.history.lastSeq + 1);
-  const base = { store, clock, random, settings, log: silentLog, drivers: new DriverRegistry([fakeHardware(), ...(options.types ?? [])]), locks: new NodeLocks({ clock }) };
+  const base = {
+    store,
+    clock,
+    random,
+    settings,
+    log: silentLog,
+    drivers: new DriverRegistry([fakeHardware(), ...(options.types ?? [])]),
+    locks: new NodeLocks({ clock }),
+  };
   const runner = new OperationRunner(base);
   const power = new PowerControl(base);
-  const catalogue = new Catalogue({ commands: allCommands({ ...base, runner, power }, () => ({})), store, log: silentLog });
+  const catalogue = new Catalogue({
+    commands: allCommands({ ...base, runner, power }, () => ({})),
+    store,
+    log: silentLog,
+  });
   const signal = new AbortController().signal;
   const execute = (method: string, params: JsonObject, id?: string): Promise<CommandAnswer> =>
     catalogue.execute({ method, params, role: "operator", ...(id === undefined ? {} : { id }) }, { signal });

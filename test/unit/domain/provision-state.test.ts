@@ -1,9 +1,17 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type ProvisionEvent, type ProvisionState, provisionStates, provisionVerbs, transition } from "../../../src/domain/provision-state.ts";
+import {
+  type ProvisionEvent,
+  type ProvisionState,
+  provisionStates,
+  provisionVerbs,
+  transition,
+} from "../../../src/domain/provision-state.ts";
 
 const states = Object.keys(provisionStates) as ProvisionState[];
-const edges = states.flatMap((from) => Object.entries(provisionStates[from].on).map(([event, to]) => ({ from, event: event as ProvisionEvent, to })));
+const edges = states.flatMap((from) =>
+  Object.entries(provisionStates[from].on).map(([event, to]) => ({ from, event: event as ProvisionEvent, to })),
+);
 const ofKind = (kind: string): ProvisionState[] => states.filter((state) => provisionStates[state].kind === kind);
 
 /** The edges as ironic/common/states.py 7bc6aba makes them, written down apart from our table. */
@@ -46,7 +54,8 @@ test("has exactly the 30 states, 18 events and 93 edges of Ironic", () => {
 test("24 states have a target, and it is stable", () => {
   const targeted = states.filter((state) => provisionStates[state].target !== null);
   assert.equal(targeted.length, 24);
-  for (const state of targeted) assert.equal(provisionStates[provisionStates[state].target ?? state].kind, "stable", state);
+  for (const state of targeted)
+    assert.equal(provisionStates[provisionStates[state].target ?? state].kind, "stable", state);
 });
 
 test("every state can be reached from enroll", () => {
@@ -68,12 +77,24 @@ test("all three holds can be aborted, and no failed state is a dead end", () => 
 });
 
 test("a working state that a restart finds without work leads to where its failure leads", () => {
-  for (const state of ofKind("working")) assert.equal(provisionStates[state].ifConductorLost, provisionStates[state].on.fail, state);
-  for (const state of states.filter((one) => provisionStates[one].kind !== "working")) assert.equal(provisionStates[state].ifConductorLost, null, state);
+  for (const state of ofKind("working"))
+    assert.equal(provisionStates[state].ifConductorLost, provisionStates[state].on.fail, state);
+  for (const state of states.filter((one) => provisionStates[one].kind !== "working"))
+    assert.equal(provisionStates[state].ifConductorLost, null, state);
 });
 
 test("a ramdisk may look its node up in exactly the states of LOOKUP_ALLOWED", () => {
-  const allowed = ["deploying", "wait call-back", "cleaning", "clean wait", "inspecting", "inspect wait", "rescuing", "rescue wait", "service wait"];
+  const allowed = [
+    "deploying",
+    "wait call-back",
+    "cleaning",
+    "clean wait",
+    "inspecting",
+    "inspect wait",
+    "rescuing",
+    "rescue wait",
+    "service wait",
+  ];
   assert.deepEqual(states.filter((state) => provisionStates[state].lookup).toSorted(), allowed.toSorted());
 });
 
@@ -82,10 +103,18 @@ test("what the table lacks is an answer that names the state and the event", () 
 });
 
 test("work with an aim of its own keeps it until it ends", () => {
-  assert.deepEqual(transition("manageable", "clean", "manageable"), { ok: true, state: "cleaning", target: "manageable" });
+  assert.deepEqual(transition("manageable", "clean", "manageable"), {
+    ok: true,
+    state: "cleaning",
+    target: "manageable",
+  });
   assert.deepEqual(transition("cleaning", "manage", "manageable"), { ok: true, state: "manageable", target: null });
 });
 
 test("every verb fires an event that some state knows", () => {
-  for (const event of Object.values(provisionVerbs)) assert.ok(edges.some((edge) => edge.event === event), event);
+  for (const event of Object.values(provisionVerbs))
+    assert.ok(
+      edges.some((edge) => edge.event === event),
+      event,
+    );
 });

@@ -1,0 +1,28 @@
+#!/usr/bin/env node
+import { SystemClock } from "../core/clock.ts";
+import { Fault } from "../core/fault.ts";
+import { SystemRandom } from "../core/random.ts";
+import { runProgram } from "./program.ts";
+import { processTerminal } from "./terminal.ts";
+import { version } from "./version.ts";
+
+const interrupted = new AbortController();
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  process.once(signal, () => interrupted.abort(new Fault("cancelled", "interrupted", "interrupted")));
+}
+// A reader such as `head` that has enough is no error of ours.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
+
+await runProgram(
+  {
+    terminal: processTerminal,
+    clock: new SystemClock(),
+    random: new SystemRandom(),
+    version: await version(),
+    interrupted: interrupted.signal,
+    exit: (status) => {
+      process.exitCode = status;
+    },
+  },
+  process.argv.slice(2),
+);

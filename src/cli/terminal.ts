@@ -1,0 +1,18 @@
+/** Where the CLI writes. `width` is undefined where the output is no terminal: then nothing is cut and nothing is redrawn. */
+export interface Terminal {
+  out(text: string): void;
+  err(text: string): void;
+  readonly outWidth: number | undefined;
+  readonly errWidth: number | undefined;
+}
+
+export const processTerminal: Terminal = {
+  out: (text) => void process.stdout.write(text),
+  err: (text) => void process.stderr.write(text),
+  get outWidth() {
+    return process.stdout.isTTY ? process.stdout.columns : undefined;
+  },
+  get errWidth() {
+    return process.stderr.isTTY ? process.stderr.columns : undefined;
+  },
+};

@@ -1,0 +1,42 @@
+import { parsePortUuid, isUuid, parseMacAddress, parseNodeUuid } from "../core/brand.ts";
+import { stringProperty, type JsonObject } from "../core/json.ts";
+import type { NodeReader, PortReader } from "../domain/store.ts";
+
+/**
+ * What a command is about: two commands that share a key run in the order in which they came. A node counts under the word
+ * that was used and, where it is known, under its UUID and its name, so that `create {name}` comes before `show` of that name.
+ */
+export function orderingKeys(
+  params: JsonObject,
+  store: { readonly nodes: NodeReader; readonly ports: PortReader },
+): ReadonlySet<string> {
+  const keys = new Set<string>();
+  for (const field of ["node", "uuid", "name"]) {
+    const word = stringProperty(params, field);
+    if (word !== undefined) addNode(keys, word, store.nodes);
+  }
+  const port = stringProperty(params, "port");
+  if (port !== undefined) {
+    keys.add(`port ${port.toLowerCase()}`);
+    const found = findPort(port, store.ports);
+    if (found !== undefined) addNode(keys, found.nodeUuid, store.nodes);
+  }
+  return keys;
+}
+
+function addNode(keys: Set<string>, word: string, nodes: NodeReader): void {
+  const node = isUuid(word) ? nodes.get(parseNodeUuid(word)) : nodes.byName(word);
+  keys.add(`node ${isUuid(word) ? word.toLowerCase() : word}`);
+  if (node === undefined) return;
+  keys.add(`node ${node.uuid}`);
+  if (node.name !== null) keys.add(`node ${node.name}`);
+}
+
+function findPort(word: string, ports: PortReader): ReturnType<PortReader["get"]> {
+  if (isUuid(word)) return ports.get(parsePortUuid(word));
+  try {
+    return ports.byAddress(parseMacAddress(word));
+  } catch {
+    return undefined; // Not an address either: the command itself will say so.
+  }
+}

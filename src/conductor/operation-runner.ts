@@ -1,6 +1,6 @@
 import type { NodeUuid } from "../core/brand.ts";
 import { instant } from "../core/clock.ts";
-import { Fault, isFault, toFault } from "../core/fault.ts";
+import { assertNever, Fault, isFault, toFault } from "../core/fault.ts";
 import { millis } from "../core/units.ts";
 import type { Node } from "../domain/node.ts";
 import type { Operation, PlannedStep, StepKind } from "../domain/operation.ts";
@@ -310,7 +310,7 @@ export class OperationRunner implements AsyncDisposable {
   /** Stops what runs without failing it: each running step stays recorded and is resumed at the next start. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing = true;
-    for (const uuid of [...this.#timers.keys()]) this.#clearTimer(uuid);
+    for (const uuid of this.#timers.keys()) this.#clearTimer(uuid);
     const running = [...this.#running.values()];
     for (const { controller } of running)
       controller.abort(new Fault("cancelled", "daemon.stopping", "the daemon is stopping"));
@@ -353,8 +353,15 @@ function ending(
       return { event: "clean", fields: { instanceInfo: {}, instanceUuid: null, bootTarget: "none" } };
     case "inspect":
       return { event: "done", fields: { inspectionFinishedAt: at } };
-    default:
+    case "verify":
+    case "deploy":
+    case "service":
+    case "rescue":
+    case "unrescue":
+    case "adopt":
       return { event: "done", fields: {} };
+    default:
+      return assertNever(operation.kind);
   }
 }
 

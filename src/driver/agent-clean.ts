@@ -1,5 +1,5 @@
 import { Fault } from "../core/fault.ts";
-import { isJsonObject, type Json, type JsonObject } from "../core/json.ts";
+import { isJsonObject, type Json, type JsonObject, numberProperty, stringProperty } from "../core/json.ts";
 import { millis, type Millis } from "../core/units.ts";
 import type { InterfaceName } from "../domain/node.ts";
 import type { PlannedStep, StepKind } from "../domain/operation.ts";
@@ -65,15 +65,13 @@ function plannedSteps(answer: Json | undefined, priorities: Readonly<Record<stri
   return Object.values(answer)
     .flatMap((steps) => (Array.isArray(steps) ? (steps as readonly Json[]) : []))
     .filter(isJsonObject)
-    .filter((step) => typeof step["step"] === "string")
-    .map((step) => ({
-      interface: (typeof step["interface"] === "string" ? step["interface"] : "deploy") as InterfaceName,
-      step: String(step["step"]),
-      args: {},
-      priority: priorities[String(step["step"])] ?? Number(step["priority"] ?? 0),
-      inBand: true,
-      abortable: step["abortable"] === true,
-    }))
+    .flatMap((offered): PlannedStep[] => {
+      const step = stringProperty(offered, "step");
+      if (step === undefined) return [];
+      const priority = priorities[step] ?? numberProperty(offered, "priority") ?? 0;
+      const name = (stringProperty(offered, "interface") ?? "deploy") as InterfaceName;
+      return [{ interface: name, step, args: {}, priority, inBand: true, abortable: offered["abortable"] === true }];
+    })
     .filter((step) => step.priority > 0);
 }
 

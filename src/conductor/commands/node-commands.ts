@@ -3,7 +3,7 @@ import { Type } from "typebox";
 import { isUuid, parseMacAddress, parseNodeUuid, parsePortUuid } from "../../core/brand.ts";
 import { instant } from "../../core/clock.ts";
 import { Fault, invalid } from "../../core/fault.ts";
-import { isJsonObject, type Json, type JsonObject } from "../../core/json.ts";
+import { isJsonObject, type Json, type JsonObject, stringProperty } from "../../core/json.ts";
 import { HIDDEN } from "../../core/secret.ts";
 import type { BootMode } from "../../domain/boot-device.ts";
 import { isNodeName, type InterfaceName, type Node } from "../../domain/node.ts";
@@ -140,7 +140,7 @@ export function nodeCommands(parts: ConductorParts): readonly Command[] {
           requireFreeName(tx, patched);
           const changed = change(tx, clock, node, patched);
           record(tx, changed, "node.updated", {
-            fields: [...new Set(patch.map((one) => String((one as JsonObject)["path"]).split("/")[1] ?? ""))],
+            fields: [...new Set(patch.map((one) => stringProperty(one, "path")?.split("/")[1] ?? ""))],
           });
           return showNode(parts, changed);
         });

@@ -6,7 +6,7 @@ import { type PowerTarget, powerTargets } from "../../domain/power-state.ts";
 import { type Command, command } from "../catalogue.ts";
 import { change, nodeOf } from "../node-changes.ts";
 import { type ConductorParts, findNode } from "./parts.ts";
-import { closed, nodeIdent } from "./schemas.ts";
+import { closed, nodeIdent, oneOf } from "./schemas.ts";
 
 const BMC_TIMEOUT = millis(60_000);
 
@@ -21,7 +21,7 @@ export function powerCommands(parts: ConductorParts): readonly Command[] {
       params: Type.Object(
         {
           node: nodeIdent,
-          target: Type.Union((Object.keys(powerTargets) as PowerTarget[]).map((one) => Type.Literal(one))),
+          target: oneOf(Object.keys(powerTargets) as PowerTarget[]),
         },
         closed,
       ),
@@ -45,12 +45,12 @@ export function powerCommands(parts: ConductorParts): readonly Command[] {
             );
           }
           const { power } = drivers.interfacesOf(node);
-          if (!power.supported.includes(target as PowerTarget))
+          if (!power.supported.includes(target))
             throw new Fault("unsupported", "power.unsupported", `driver "${node.driver}" cannot do "${target}"`);
           power.validate({ node, ports: store.ports.ofNode(uuid) });
           const result = await context.commit((tx) => {
             const changed = change(tx, clock, nodeOf(tx, uuid), {
-              targetPowerState: target as PowerTarget,
+              targetPowerState: target,
               ...(node.lastError !== null && node.targetProvisionState === null ? { lastError: null } : {}),
             });
             return {
@@ -58,7 +58,7 @@ export function powerCommands(parts: ConductorParts): readonly Command[] {
               target_power_state: changed.targetPowerState as string | null,
             };
           });
-          parts.power.start(uuid, target as PowerTarget, lock);
+          parts.power.start(uuid, target, lock);
           return result;
         } catch (error) {
           lock.release();

@@ -10,12 +10,12 @@ import { type Command, command, type CommandContext } from "../catalogue.ts";
 import { illegal, moveState, nodeOf } from "../node-changes.ts";
 import { validateFor } from "../step-plan.ts";
 import { type ConductorParts, findNode } from "./parts.ts";
-import { acceptedResult, closed, freeObject, nodeIdent } from "./schemas.ts";
+import { acceptedResult, closed, freeObject, nodeIdent, oneOf } from "./schemas.ts";
 
 const params = Type.Object(
   {
     node: nodeIdent,
-    target: Type.Union((Object.keys(provisionVerbs) as ProvisionVerb[]).map((verb) => Type.Literal(verb))),
+    target: oneOf(Object.keys(provisionVerbs) as ProvisionVerb[]),
     configdrive: Type.Optional(
       Type.Union([Type.String(), freeObject], {
         description:
@@ -50,14 +50,13 @@ export function provisionCommand(parts: ConductorParts): Command {
     result: acceptedResult,
     handle: async ({ node: ident, target, configdrive }, context) => {
       const { uuid } = findNode(parts.store.nodes, ident);
-      const verb = target as ProvisionVerb;
-      const event = provisionVerbs[verb];
+      const event = provisionVerbs[target];
       if (configdrive !== undefined && event !== "deploy" && event !== "rebuild")
         throw invalid("configdrive", "goes with active and rebuild only");
       // What is not possible is said at once, also while the node is locked for something else.
       requireEdge(nodeOf(parts.store, uuid), event);
       if (event === "abort") return await abort(parts, nodeOf(parts.store, uuid), context);
-      const lock = await parts.locks.acquire(uuid, verb, parts.settings.lockWait);
+      const lock = await parts.locks.acquire(uuid, target, parts.settings.lockWait);
       try {
         const node = nodeOf(parts.store, uuid);
         requireEdge(node, event);
@@ -71,7 +70,7 @@ export function provisionCommand(parts: ConductorParts): Command {
                   configdrive: typeof configdrive === "string" ? configdrive : JSON.stringify(configdrive),
                 },
               };
-        const result = await begin(parts, withDrive, verb, event, context);
+        const result = await begin(parts, withDrive, target, event, context);
         if (result.operation === null) lock.release();
         else parts.runner.start(uuid, lock);
         return result;

@@ -6,6 +6,11 @@ export const closed = { additionalProperties: false } as const;
 
 export const freeObject = Type.Unsafe<JsonObject>(Type.Object({}, { additionalProperties: true }));
 
+/** One of these words. */
+export function oneOf<T extends string>(words: readonly T[]) {
+  return Type.Unsafe<T>({ type: "string", enum: [...words] });
+}
+
 export const nodeIdent = Type.String({ minLength: 1, description: "UUID or name of the node" });
 
 /** Ironic's node as `representNode` makes it. */

@@ -28,7 +28,7 @@ async function makeAvailable(rig: ReturnType<typeof conductor>, driver = "fake-h
 
 async function reportAgent(rig: ReturnType<typeof conductor>): Promise<string> {
   const { config } = (await rig.call("agent.lookup", { addresses: ["52:54:00:00:00:01"] })) as { config: JsonObject };
-  const token = String(config["agent_token"]);
+  const token = config["agent_token"] as string;
   await rig.call("agent.heartbeat", {
     node: rig.node("n1").uuid,
     callback_url: "https://10.0.0.9:9999",
@@ -278,6 +278,6 @@ test("a node that wants no automated clean becomes available at once", async () 
     history: { type: string; data: JsonObject }[];
   };
   assert.ok(
-    !history.some((entry) => entry.type === "node.step.started" && String(entry.data["step"]).includes("erase")),
+    !history.some((entry) => entry.type === "node.step.started" && (entry.data["step"] as string).includes("erase")),
   );
 });

@@ -20,6 +20,7 @@ export const logEvents = {
   "tftp.listening": "The TFTP service is bound",
   "tftp.refused": "A TFTP request was refused; `code` is the TFTP error code",
   "tftp.done": "A file was sent to its end",
+  "tftp.declined": "A client asked for the size only, or refused the terms; firmware often begins so",
   "tftp.failed": "A transfer ended early",
   "tftp.malformed": "A datagram on the TFTP port was not TFTP; counted, logged once a minute at most",
   "http.listening": "The boot HTTP service listens",

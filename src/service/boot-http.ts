@@ -1,0 +1,278 @@
+import { createHash } from "node:crypto";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { pipeline } from "node:stream/promises";
+import { type Ipv4Address, type MacAddress, parseMacAddress } from "../core/brand.ts";
+import { type Clock } from "../core/clock.ts";
+import { Fault, isFault, toFault } from "../core/fault.ts";
+import type { Log } from "../core/log.ts";
+import { type Firmware, systemFirmware } from "../domain/boot-firmware.ts";
+import type { LeaseReader } from "../domain/store.ts";
+import { type BootFile, type BootFiles, memoryFile, openBootFile } from "./boot-files.ts";
+import { type BootDirectory, type BootSettings, planFor } from "./boot-lookup.ts";
+import { bootScriptText, entryScriptText } from "./boot-script.ts";
+import { answerFile } from "./http-range.ts";
+
+export interface BootHttpOptions {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly store: BootDirectory & { readonly leases: Pick<LeaseReader, "byAddress"> };
+  readonly boot: BootSettings;
+  readonly loaders: BootFiles;
+  readonly ramdisk: { readonly kernel: string; readonly initrd: string };
+  /** Where to listen; each becomes a server of its own. */
+  readonly listen: readonly { readonly address: string; readonly port: number }[];
+  readonly mostConnections: number;
+}
+
+export interface BootHttpCounters {
+  readonly requests: number;
+  readonly refused: number;
+  readonly failed: number;
+  readonly running: number;
+  readonly bytes: number;
+}
+
+const KEEP_ALIVE = 30_000;
+const HEADERS_TIMEOUT = 15_000;
+/** A client that takes nothing for so long is gone. */
+const STALLED = 120_000;
+const CHUNK = 1024 * 1024;
+
+/** iPXE asks over HTTP without saying what it is; the script works under BIOS and UEFI alike. */
+const askingIpxe: Firmware = { ...systemFirmware, program: "ipxe", http: true };
+
+/** @source UEFI 2.10 §24.7.3 for the types that its HTTP boot loads */
+const CONTENT_TYPES: readonly (readonly [string, string])[] = [
+  [".efi", "application/efi"],
+  [".iso", "application/vnd.efi-iso"],
+  [".img", "application/vnd.efi-img"],
+  [".ipxe", "text/plain; charset=utf-8"],
+  [".cfg", "text/plain; charset=utf-8"],
+];
+
+/** Loaders, scripts, kernel and initrd over HTTP. */
+export class BootHttp implements AsyncDisposable {
+  readonly #options: BootHttpOptions;
+  readonly #servers: Server[] = [];
+  readonly #counts = { requests: 0, refused: 0, failed: 0, running: 0, bytes: 0 };
+  #closing: Promise<void> | undefined;
+
+  constructor(options: BootHttpOptions) {
+    this.#options = options;
+  }
+
+  /** @throws Fault conflict when a port is taken */
+  async start(): Promise<void> {
+    for (const where of this.#options.listen) {
+      const server = createServer({ keepAliveTimeout: KEEP_ALIVE, headersTimeout: HEADERS_TIMEOUT, noDelay: true });
+      server.maxConnections = this.#options.mostConnections;
+      server.timeout = STALLED;
+      server.on("request", (request, response) => void this.#answer(request, response));
+      server.on("clientError", (_error, socket) => {
+        this.#counts.refused += 1;
+        if (socket.writable) socket.end("HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+        else socket.destroy();
+      });
+      await listen(server, where);
+      this.#servers.push(server);
+      this.#options.log.info("http.listening", { address: where.address, port: String(this.#portOf(server)) });
+    }
+  }
+
+  /** The ports, in the order of `listen`; of use when 0 was asked for. */
+  ports(): readonly number[] {
+    return this.#servers.map((server) => this.#portOf(server));
+  }
+
+  #portOf(server: Server): number {
+    return (server.address() as AddressInfo).port;
+  }
+
+  counters(): BootHttpCounters {
+    return { ...this.#counts };
+  }
+
+  /** Never throws: this is where a request ends. */
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    this.#counts.requests += 1;
+    this.#counts.running += 1;
+    const started = this.#options.clock.now();
+    const peer = ipv4Of(request.socket.remoteAddress);
+    const fields = {
+      peer, method: request.method ?? "", path: (request.url ?? "").slice(0, 200),
+      mac: this.#options.store.leases.byAddress(peer as Ipv4Address)?.mac ?? undefined,
+    };
+    const elapsed = (): number => Math.round(this.#options.clock.now() - started);
+    try {
+      const bytes = await this.#serve(request, response);
+      this.#counts.bytes += bytes;
+      this.#options.log.info("http.served", { ...fields, status: response.statusCode, bytes, elapsed_ms: elapsed() });
+    } catch (error) {
+      const fault = toFault(error);
+      const status = STATUS[fault.kind] ?? 500;
+      if (status === 500) this.#counts.failed += 1;
+      else this.#counts.refused += 1;
+      if (fault.kind === "internal") this.#options.log.error("daemon.bug", fields, error);
+      this.#options.log.warn("http.refused", { ...fields, status, reason: fault.message, elapsed_ms: elapsed() });
+      refuse(response, status, fault);
+    } finally {
+      this.#counts.running -= 1;
+    }
+  }
+
+  async #serve(request: IncomingMessage, response: ServerResponse): Promise<number> {
+    if (request.method !== "GET" && request.method !== "HEAD") {
+      throw new Fault("unsupported", "http.method", `${request.method} is not served here; GET and HEAD are`);
+    }
+    request.resume(); // a body means nothing here
+    const path = pathOf(request.url ?? "");
+    const file = await this.#find(path, request);
+    if (file === null) throw new Fault("not-found", "http.not-found", `${path} is not here`);
+    await using _file = file;
+    return await sendFile(request, response, file, contentType(path), this.#isRendered(path));
+  }
+
+  #isRendered(path: string): boolean {
+    return path.endsWith(".ipxe") && !path.startsWith("/loader/");
+  }
+
+  async #find(path: string, request: IncomingMessage): Promise<BootFile | null> {
+    if (path === "/ramdisk/kernel") return await openBootFile(this.#options.ramdisk.kernel);
+    if (path === "/ramdisk/initrd") return await openBootFile(this.#options.ramdisk.initrd);
+    if (path.startsWith("/loader/")) return await this.#options.loaders.open(path.slice("/loader/".length));
+    if (path === "/boot.ipxe") return this.#rendered(entryScriptText(`http://${request.headers.host ?? ipv4Of(request.socket.localAddress)}`));
+    const name = /^\/boot\/([0-9a-fA-F]{2}(?:[-:][0-9a-fA-F]{2}){5})\.ipxe$/.exec(path)?.[1];
+    return name === undefined ? null : this.#rendered(this.#script(parseMacAddress(name), request));
+  }
+
+  #script(mac: MacAddress, request: IncomingMessage): string {
+    const address = ipv4Of(request.socket.localAddress) as Ipv4Address;
+    const { plan, known } = planFor(this.#options.store, this.#options.boot, { mac, firmware: askingIpxe, address });
+    const name = known.node?.name ?? known.node?.uuid ?? mac;
+    return bootScriptText(plan.script, `${name}: ${plan.reason}`);
+  }
+
+  #rendered(text: string): BootFile {
+    const bytes = Buffer.from(text, "utf8");
+    return memoryFile(bytes, createHash("sha256").update(bytes).digest("base64url").slice(0, 22), this.#options.clock.wall());
+  }
+
+  /** Running answers are cut off; their clients ask again. */
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#closing ??= Promise.all(
+      this.#servers.map(
+        (server) =>
+          new Promise<void>((resolve) => {
+            server.close(() => resolve());
+            server.closeAllConnections();
+          }),
+      ),
+    ).then(() => undefined);
+    return this.#closing;
+  }
+}
+
+const STATUS: Readonly<Partial<Record<Fault["kind"], number>>> = {
+  invalid: 400, malformed: 400, "not-found": 404, unsupported: 405, cancelled: 499, unreachable: 499,
+};
+
+function listen(server: Server, where: { readonly address: string; readonly port: number }): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const failed = (error: Error): void =>
+      reject(new Fault("conflict", "http.bind", `cannot listen on ${where.address}:${where.port}: ${error.message}`, { cause: error }));
+    server.once("error", failed);
+    server.listen(where.port, where.address, () => {
+      server.off("error", failed);
+      resolve();
+    });
+  });
+}
+
+/** The path without query, with %XX read once. @throws Fault invalid */
+function pathOf(url: string): string {
+  const raw = url.replace(/^http:\/\/[^/]*/i, "").split(/[?#]/, 1)[0] ?? "";
+  let path: string;
+  try {
+    path = decodeURIComponent(raw);
+  } catch {
+    throw new Fault("invalid", "http.path", "the path is not well-formed");
+  }
+  if (!path.startsWith("/") || !/^[\x20-\x7e]*$/.test(path)) throw new Fault("invalid", "http.path", "the path is not well-formed");
+  return path.replaceAll(/\/{2,}/g, "/");
+}
+
+function contentType(path: string): string {
+  return CONTENT_TYPES.find(([ending]) => path.endsWith(ending))?.[1] ?? "application/octet-stream";
+}
+
+function ipv4Of(address: string | undefined): string {
+  return (address ?? "").replace(/^::ffff:/, "");
+}
+
+/** How many bytes of the body went out. */
+async function sendFile(
+  request: IncomingMessage, response: ServerResponse, file: BootFile, type: string, rendered: boolean,
+): Promise<number> {
+  const etag = `"${file.version}"`;
+  const answer = answerFile(request.headers, { etag, modified: file.modified, size: file.size });
+  response.setHeader("ETag", etag);
+  response.setHeader("Accept-Ranges", "bytes");
+  // A script says what to do now; nobody may keep it.
+  response.setHeader("Cache-Control", rendered ? "no-store" : "no-cache");
+  if (!rendered) response.setHeader("Last-Modified", file.modified.toUTCString());
+  response.statusCode = answer.status;
+  switch (answer.status) {
+    case 304:
+    case 412:
+      response.end();
+      return 0;
+    case 416:
+      response.setHeader("Content-Range", `bytes */${file.size}`);
+      response.end();
+      return 0;
+    case 200:
+    case 206: {
+      const first = answer.status === 206 ? answer.first : 0;
+      const last = answer.status === 206 ? answer.last : file.size - 1;
+      const length = last - first + 1;
+      if (answer.status === 206) response.setHeader("Content-Range", `bytes ${first}-${last}/${file.size}`);
+      response.setHeader("Content-Type", type);
+      response.setHeader("Content-Length", length);
+      if (request.method === "HEAD" || length === 0) {
+        response.end();
+        return 0;
+      }
+      await sendBody(response, file, first, last);
+      return length;
+    }
+  }
+}
+
+async function sendBody(response: ServerResponse, file: BootFile, first: number, last: number): Promise<void> {
+  if (file.handle === null) {
+    response.end(await file.read(first, last - first + 1));
+    return;
+  }
+  const source = file.handle.createReadStream({ start: first, end: last, highWaterMark: CHUNK, autoClose: false });
+  try {
+    await pipeline(source, response);
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    if (code === "ERR_STREAM_PREMATURE_CLOSE" || code === "ECONNRESET" || code === "EPIPE") {
+      throw new Fault("cancelled", "http.aborted", "the client went away", { cause: error });
+    }
+    throw isFault(error) ? error : new Fault("storage", "file.unreadable", `the file cannot be read: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+function refuse(response: ServerResponse, status: number, fault: Fault): void {
+  if (response.headersSent || response.destroyed) {
+    response.destroy();
+    return;
+  }
+  if (status === 405) response.setHeader("Allow", "GET, HEAD");
+  const text = status === 500 ? "internal error\n" : `${fault.message}\n`;
+  response.writeHead(status, { "Content-Type": "text/plain; charset=utf-8", "Content-Length": Buffer.byteLength(text) });
+  response.end(text);
+}

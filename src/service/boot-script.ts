@@ -1,0 +1,57 @@
+import type { BootScript } from "../domain/boot-plan.ts";
+import { type IpxeCommand, renderIpxeScript } from "../protocol/ipxe/script.ts";
+
+/** The first hard disk, as the BIOS numbers it. */
+const FIRST_DISK = 0x80;
+
+/** The boot plan's script in iPXE's words; `note` becomes its first lines, for whoever looks at the screen. */
+export function bootScriptText(script: BootScript, note: string): string {
+  return renderIpxeScript([{ kind: "comment", text: `ironrack: ${note}` }, { kind: "echo", text: `ironrack: ${note}` }, ...commands(script)]);
+}
+
+function commands(script: BootScript): readonly IpxeCommand[] {
+  if (script.kind === "local-disk") {
+    return [
+      { kind: "if-efi", go: "leave" },
+      // Most BIOSes would come back here from a mere exit; the disk's own boot record is started instead.
+      { kind: "sanboot-disk", drive: FIRST_DISK, orGo: "leave" },
+      { kind: "label", name: "leave" },
+      // Failure makes UEFI go on with the next entry of BootOrder; success would end in its menu.
+      { kind: "exit", status: 1 },
+    ];
+  }
+  return [
+    { kind: "label", name: "load" },
+    // Under UEFI the kernel's own loader takes the initrd by this name; under BIOS the argument means nothing.
+    { kind: "kernel", url: script.kernel, arguments: ["initrd=initrd", ...script.arguments], orGo: "again" },
+    { kind: "initrd", url: script.initrd, name: "initrd", orGo: "again" },
+    { kind: "boot", orGo: "again" },
+    { kind: "label", name: "again" },
+    { kind: "echo", text: "ironrack: the ramdisk did not load; trying again in 5 s" },
+    { kind: "wait", seconds: 5 },
+    { kind: "go", label: "load" },
+  ];
+}
+
+/**
+ * For an iPXE that was not told its own script: the NIC that it booted from, then every other one.
+ * @source Ironic drivers/modules/boot.ipxe
+ */
+export function entryScriptText(root: string): string {
+  const nics = ["net0", "net1", "net2", "net3", "net4", "net5", "net6", "net7"];
+  const tries: IpxeCommand[] = nics.flatMap((nic, at) => {
+    const next = at + 1 < nics.length ? `try_${nics[at + 1]}` : "none";
+    return [
+      { kind: "label", name: `try_${nic}` },
+      { kind: "isset", setting: `${nic}/mac`, orGo: next },
+      { kind: "chain", url: `${root}/boot/\${${nic}/mac:hexhyp}.ipxe`, orGo: next },
+    ];
+  });
+  return renderIpxeScript([
+    { kind: "comment", text: "ironrack: finds the script of this machine" },
+    { kind: "chain", url: `${root}/boot/\${mac:hexhyp}.ipxe`, orGo: "try_net0" },
+    ...tries,
+    { kind: "label", name: "none" },
+    { kind: "exit", status: 1 },
+  ]);
+}

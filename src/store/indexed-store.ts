@@ -129,7 +129,7 @@ export class IndexedStore implements Store, AsyncDisposable {
     }
     try {
       if (batch.changed) {
-        trim(batch, this.#retention, this.#clock, this.#log);
+        trim(batch, this.#state, this.#retention, this.#clock, this.#log);
         await this.#disk.write(batch.changes(), this.#state, sync);
       }
     } catch (error) {

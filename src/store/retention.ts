@@ -24,10 +24,10 @@ export const defaultRetention: Retention = {
 const TRIMMED_AT_ONCE = 256;
 const EXAMINED_AT_ONCE = 1024;
 
-/** Adds to `batch` the removal of what is beyond `retention`. */
-export function trim(batch: State, retention: Retention, clock: Clock, log: Log): void {
+/** Adds to `batch`, a layer over `before`, the removal of what is beyond `retention`. */
+export function trim(batch: State, before: State, retention: Retention, clock: Clock, log: Log): void {
   trimHistory(batch, retention, log);
-  if (batch.commands.changes().size > 0) trimCommands(batch, retention, clock);
+  if (batch.commands.changes().size > 0) trimCommands(batch, before, retention, clock);
 }
 
 function trimHistory(batch: State, retention: Retention, log: Log): void {
@@ -42,11 +42,10 @@ function trimHistory(batch: State, retention: Retention, log: Log): void {
   batch.marks = { ...batch.marks, firstSeq: end + 1 };
 }
 
-function trimCommands(batch: State, retention: Retention, clock: Clock): void {
+function trimCommands(batch: State, before: State, retention: Retention, clock: Clock): void {
   const oldest = clock.wall().getTime() - retention.commandAge;
-  const rows = batch.commands.list();
-  let surplus = rows.length - retention.commands;
-  for (const { command } of rows.slice(0, EXAMINED_AT_ONCE)) {
+  let surplus = before.commands.size - retention.commands;
+  for (const { command } of before.commands.head(EXAMINED_AT_ONCE)) {
     const old = Date.parse(command.receivedAt) < oldest;
     if (surplus <= 0 && !old) break;
     const settled = command.answer !== null && (command.reply === null || command.delivered);

@@ -54,6 +54,21 @@ export class Table<K extends string, V, I extends string> {
     return [...below.filter((row) => !this.#rows.has(this.#shape.key(row))), ...own];
   }
 
+  /** How many rows a table that is no layer has. */
+  get size(): number {
+    return this.#rows.size;
+  }
+
+  /** The first rows, up to `limit`, of a table that is no layer. */
+  head(limit: number): readonly V[] {
+    const rows: V[] = [];
+    for (const row of this.#rows.values()) {
+      if (rows.length >= limit) break;
+      if (row !== undefined) rows.push(row);
+    }
+    return rows;
+  }
+
   list(): readonly V[] {
     if (this.#parent !== undefined && this.#rows.size === 0) return this.#parent.list();
     this.#list ??= this.#makeList();

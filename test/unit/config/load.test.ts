@@ -107,7 +107,7 @@ state_dir = "var"
 });
 
 test("text that is not TOML is told with its place, a key given twice too", () => {
-  assert.match(problems("[boot\n")[0] ?? "", /^appliance\.conf:1:6: /);
+  assert.match(problems("[boot\n")[0] ?? "", /^appliance\.conf:2:1: Unterminated/);
   assert.match(problems(`${LEAST}interface = "eth2"\n`)[0] ?? "", /^appliance\.conf:4:1: .*multiple times/);
   assert.match(
     problems(`interface = "eth1"\n${LEAST}`)[0] ?? "",

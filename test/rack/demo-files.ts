@@ -1,6 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { createReadStream, existsSync, readdirSync, statSync } from "node:fs";
+import { createReadStream, existsSync } from "node:fs";
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import { pipeline } from "node:stream/promises";
@@ -30,25 +30,13 @@ export function findRamdisk(): Ramdisk {
 
 /** The Debian image that test/setup.sh built; IRONRACK_IMAGE names another file. */
 export async function findImage(): Promise<DemoImage> {
-  const path = process.env["IRONRACK_IMAGE"] ?? newestImage(join(CACHE, "image"));
-  if (path === undefined || !existsSync(path)) {
-    throw new Fault(
-      "not-found",
-      "demo.image",
-      `there is no demonstration image${path === undefined ? "" : ` ${path}`}: run bash test/setup.sh image`,
-    );
+  const path = process.env["IRONRACK_IMAGE"] ?? join(CACHE, "image", key("test/rack/image/build.sh"), "debian.qcow2");
+  if (!existsSync(path)) {
+    throw new Fault("not-found", "demo.image", `there is no demonstration image ${path}: run bash test/setup.sh image`);
   }
   const hash = createHash("sha256");
   await pipeline(createReadStream(path), hash);
   return { path: resolve(path), sha256: hash.digest("hex") };
-}
-
-function newestImage(directory: string): string | undefined {
-  if (!existsSync(directory)) return undefined;
-  return readdirSync(directory, { recursive: true, encoding: "utf8" })
-    .filter((name) => name.endsWith(".qcow2"))
-    .map((name) => join(directory, name))
-    .sort((a, b) => statSync(b).mtimeMs - statSync(a).mtimeMs)[0];
 }
 
 /** What the recipe calls the product of its present sources. */

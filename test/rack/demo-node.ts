@@ -13,24 +13,18 @@ import {
 } from "../../src/core/json.ts";
 import { seconds } from "../../src/core/units.ts";
 import { configDrive } from "./config-drive.ts";
-import type { DemoImage } from "./demo-files.ts";
 import type { NodeReport, StageReport } from "./demo-report.ts";
+import type { Lab } from "./lab.ts";
 import { PROVISIONING } from "./network.ts";
 import { streamProgress, type StreamProgress } from "./node-progress.ts";
 import type { ProgressView } from "./progress-view.ts";
-import type { SiteCli } from "./site-cli.ts";
-import type { RackMachine, VirtualRack } from "./virtual-rack.ts";
+import type { RackMachine } from "./virtual-rack.ts";
 
 export interface DemoNodeParts {
-  readonly rack: VirtualRack;
+  readonly lab: Lab;
   readonly subject: RackMachine;
-  readonly cli: SiteCli;
   readonly view: ProgressView;
   readonly clock: Clock;
-  readonly image: DemoImage;
-  /** The key pair for the deployed machine. */
-  readonly keyFile: string;
-  readonly publicKey: string;
   /** Multiplies every deadline: many machines share the processors. */
   readonly patience: number;
 }
@@ -92,7 +86,7 @@ export class DemoNode {
   }
 
   async #enroll(): Promise<void> {
-    const { cli, subject } = this.#parts;
+    const { subject, lab } = this.#parts;
     const { bmc, machine } = subject;
     const info = [
       `ipmi_address=${bmc.address}`,
@@ -100,17 +94,17 @@ export class DemoNode {
       `ipmi_username=${bmc.username}`,
       `ipmi_password=${bmc.password}`,
     ].flatMap((pair) => ["--driver-info", pair]);
-    await cli.run(["node", "create", "--driver", "ipmi", "--name", this.#name, ...info]);
-    await cli.run(["port", "create", "--node", this.#name, "--address", machine.mac]);
+    await lab.cli.run(["node", "create", "--driver", "ipmi", "--name", this.#name, ...info]);
+    await lab.cli.run(["port", "create", "--node", this.#name, "--address", machine.mac]);
     await this.#expectState("enroll");
   }
 
   /** Gives a provision verb, waits for its end and checks where the node stands. */
   async #verb(verb: string, state: string, timeout: number, options: readonly string[] = []): Promise<void> {
-    const { cli, patience } = this.#parts;
+    const { lab, patience } = this.#parts;
     const wait = ["--wait", "--timeout", String(Math.ceil(timeout * patience))];
     try {
-      await cli.run(["node", verb, this.#name, ...options, ...wait]);
+      await lab.cli.run(["node", verb, this.#name, ...options, ...wait]);
     } catch (error) {
       throw await this.#withLastError(error);
     }
@@ -121,7 +115,7 @@ export class DemoNode {
   async #withLastError(error: unknown): Promise<Fault> {
     const fault = toFault(error);
     try {
-      const node = await this.#parts.cli.node(this.#name);
+      const node = await this.#parts.lab.cli.node(this.#name);
       const lastError = stringProperty(node, "last_error");
       const where = `the node is "${stringProperty(node, "provision_state") ?? "?"}"`;
       return new Fault(
@@ -136,7 +130,7 @@ export class DemoNode {
   }
 
   async #expectState(state: string): Promise<void> {
-    const node = await this.#parts.cli.node(this.#name);
+    const node = await this.#parts.lab.cli.node(this.#name);
     const found = stringProperty(node, "provision_state");
     if (found === state) return;
     const lastError = stringProperty(node, "last_error") ?? "no error is recorded";
@@ -146,9 +140,9 @@ export class DemoNode {
   /** The inventory must be this machine's: its NIC, its memory, its disk, its firmware. */
   async #inspect(): Promise<void> {
     await this.#verb("inspect", "manageable", 600);
-    const { cli, subject } = this.#parts;
+    const { subject, lab } = this.#parts;
     const { machine } = subject;
-    const answer = await cli.run(["node", "inventory", this.#name]);
+    const answer = await lab.cli.run(["node", "inventory", this.#name]);
     const inventory = isJsonObject(answer) ? (objectProperty(answer, "inventory") ?? answer) : {};
     const nics = objects(property(inventory, "interfaces")).map((nic) =>
       stringProperty(nic, "mac_address")?.toLowerCase(),
@@ -165,7 +159,8 @@ export class DemoNode {
   }
 
   async #deploy(): Promise<void> {
-    const { rack, image, publicKey, subject } = this.#parts;
+    const { lab, subject } = this.#parts;
+    const { rack, image, publicKey } = lab;
     const drive = join(rack.directory, `${this.#name}.config-drive.json`);
     writeFileSync(drive, configDrive({ hostName: this.#hostName, publicKey }), { mode: 0o600 });
     this.#consoleMark = subject.machine.consoleLength();
@@ -175,14 +170,14 @@ export class DemoNode {
 
   /** The machine itself must say who it is: on its serial line, and over SSH with the key from the config drive. */
   async #verify(): Promise<void> {
-    const { clock, patience, subject, rack, keyFile } = this.#parts;
+    const { clock, patience, subject, lab } = this.#parts;
     using deadline = clock.deadline(seconds(600 * patience));
     await subject.machine.waitForConsole(new RegExp(`${this.#hostName} login:`), deadline, this.#consoleMark);
     const command = "hostname; findmnt --noheadings --output SOURCE /; cat /proc/cmdline";
     let said = "nobody answers on its addresses";
     for (;;) {
       for (const address of await this.#addresses()) {
-        const outcome = await rack.ssh(`root@${address}`, keyFile, command);
+        const outcome = await lab.rack.ssh(`root@${address}`, lab.keyFile, command);
         const [hostName = "", root = "", commandLine = ""] = outcome.stdout.split("\n");
         if (
           outcome.code === 0 &&
@@ -203,14 +198,14 @@ export class DemoNode {
 
   /** Where the machine may be: the addresses that were leased to its MAC, and those that the appliance's kernel has seen it use. */
   async #addresses(): Promise<readonly string[]> {
-    const { cli, rack, subject } = this.#parts;
+    const { lab, subject } = this.#parts;
     const { mac } = subject.machine;
-    const answer = await cli.run(["lease", "list"]);
+    const answer = await lab.cli.run(["lease", "list"]);
     const leases = objects(isJsonObject(answer) ? property(answer, "leases") : (answer ?? undefined));
     const leased = leases
       .filter((lease) => stringProperty(lease, "mac") === mac)
       .flatMap((lease) => stringProperty(lease, "address") ?? []);
-    const { stdout } = await rack.run(["ip", "-4", "neigh", "show", "dev", PROVISIONING.interface]);
+    const { stdout } = await lab.rack.run(["ip", "-4", "neigh", "show", "dev", PROVISIONING.interface]);
     const seen = stdout
       .split("\n")
       .filter((line) => line.includes(`lladdr ${mac}`))

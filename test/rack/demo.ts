@@ -1,21 +1,17 @@
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { SystemClock } from "../../src/core/clock.ts";
 import { Fault, toFault } from "../../src/core/fault.ts";
-import { writeApplianceConf } from "./appliance-conf.ts";
-import { Daemon } from "./daemon.ts";
-import { type DemoImage, findImage, findRamdisk } from "./demo-files.ts";
+import type { Daemon } from "./daemon.ts";
 import { DemoNode } from "./demo-node.ts";
 import { DEMO_HELP, demoMachines, type DemoOptions, parseDemoOptions } from "./demo-options.ts";
 import { type DemoReport, reportJson, reportTable } from "./demo-report.ts";
+import { type Lab, openLab } from "./lab.ts";
 import { ProgressView } from "./progress-view.ts";
-import { SiteCli } from "./site-cli.ts";
-import { openRack, SITE_ACCOUNT, type VirtualRack } from "./virtual-rack.ts";
+import type { VirtualRack } from "./virtual-rack.ts";
 
 const clock = new SystemClock();
-const SITE_NAME = "lab";
-const RACK_NAME = "demo";
 
 const FAILED = 1;
 const WRONG_USE = 2;
@@ -58,28 +54,18 @@ async function demonstrate(options: DemoOptions, directory: string, interrupted:
   using view = new ProgressView(screen, elapsed, machines);
   let nodes: DemoReport["nodes"] = [];
   try {
-    const ramdisk = findRamdisk();
-    const image = await findImage();
-    view.note(`image ${image.path}`);
-    await using rack = await openRack({ machines, directory });
+    await using lab = await openLab({ machines, directory });
+    const { rack, daemon, files } = lab;
     view.note(
       `rack: ${machines.length} machines with BMCs, broker ${rack.broker.url}; logs and consoles in ${directory}`,
     );
-    const config = writeApplianceConf({
-      directory,
-      site: SITE_NAME,
-      rack: RACK_NAME,
-      ...ramdisk,
-      imageDirectories: [dirname(image.path)],
-    });
-    await using daemon = new Daemon({ rack, config: config.config });
     await abortable(interrupted, daemon.start());
     view.note("ironrackd is ready; from here on the site leads, over MQTT");
-    nodes = await abortable(interrupted, leadAll(rack, view, image));
+    nodes = await abortable(interrupted, leadAll(lab, view));
     if (nodes.some((node) => node.failure !== null)) tellFailures(view, nodes, rack, daemon);
     if (options.keep) {
       view.note(
-        `the rack runs until Ctrl-C; look around with: nsenter --target ${rack.pid} --all; the local CLI: ironrack --socket ${config.socket}`,
+        `the rack runs until Ctrl-C; look around with: nsenter --target ${rack.pid} --all; the local CLI: ironrack --socket ${files.socket}`,
       );
       await abortable(interrupted, new Promise<never>(() => undefined)).catch(() => undefined);
     }
@@ -95,16 +81,10 @@ async function demonstrate(options: DemoOptions, directory: string, interrupted:
 }
 
 /** All nodes side by side. */
-async function leadAll(rack: VirtualRack, view: ProgressView, image: DemoImage): Promise<DemoReport["nodes"]> {
-  const cli = new SiteCli({ rack, account: SITE_ACCOUNT, siteName: SITE_NAME, rackName: RACK_NAME });
-  const keyFile = join(rack.directory, "demo.key");
-  await rack.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "demo", "-f", keyFile]);
-  const publicKey = readFileSync(`${keyFile}.pub`, "utf8").trim();
-  const patience = Math.max(1, rack.machines.length / 2);
-  const nodes = rack.machines.map(
-    (subject) => new DemoNode({ rack, subject, cli, view, clock, image, keyFile, publicKey, patience }),
-  );
-  await using _events = cli.follow((event) => {
+async function leadAll(lab: Lab, view: ProgressView): Promise<DemoReport["nodes"]> {
+  const patience = Math.max(1, lab.rack.machines.length / 2);
+  const nodes = lab.rack.machines.map((subject) => new DemoNode({ lab, subject, view, clock, patience }));
+  await using _events = lab.cli.follow((event) => {
     view.event(event);
     for (const node of nodes) node.event(event);
   });

@@ -65,7 +65,8 @@ export class ByteReader {
   /** A copy of the next `count` bytes. */
   bytes(field: string, count: number): Uint8Array {
     const at = this.#take(field, count);
-    return this.#bytes.slice(at, at + count);
+    // Not slice: a Buffer's is a view.
+    return new Uint8Array(this.#bytes.subarray(at, at + count));
   }
 
   /** A copy of everything that is left. */

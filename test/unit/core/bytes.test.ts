@@ -67,7 +67,7 @@ test("a sub-reader ends where it was told, whatever follows", () => {
 });
 
 test("what is read is a copy", () => {
-  const source = Uint8Array.of(1, 2, 3);
+  const source = Buffer.of(1, 2, 3);
   const copy = new ByteReader(source).bytes("all", 3);
   source[0] = 9;
   assert.equal(copy[0], 1);

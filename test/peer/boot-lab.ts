@@ -1,0 +1,135 @@
+import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { SystemClock } from "../../src/core/clock.ts";
+import { type JsonObject, isJsonObject } from "../../src/core/json.ts";
+import { millis, seconds } from "../../src/core/units.ts";
+import type { Child, Outcome } from "../rack/child.ts";
+import { Enclosure } from "../rack/enclosure.ts";
+import type { BootServerOptions } from "./boot-server.ts";
+
+export const SERVER = "10.79.0.1";
+export const SERVER_PORT_HTTP = 8080;
+
+/**
+ * A wire with our boot services at one end, in namespaces that end with it. Clients run on the side "site", on the
+ * interface `eth0` that has no address of its own; machines get taps on the same bridge.
+ */
+export class BootLab implements AsyncDisposable {
+  readonly enclosure: Enclosure;
+  readonly directory: string;
+  readonly server: Child;
+  readonly #log: string;
+  readonly #clock = new SystemClock();
+
+  private constructor(enclosure: Enclosure, directory: string, server: Child, log: string) {
+    this.enclosure = enclosure;
+    this.directory = directory;
+    this.server = server;
+    this.#log = log;
+  }
+
+  static async open(changes: Partial<BootServerOptions> = {}, layout: readonly string[] = []): Promise<BootLab> {
+    const directory = mkdtempSync(join(tmpdir(), "ironrack-boot-"));
+    const enclosure = await Enclosure.open(
+      [
+        "ip link add br0 type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
+        `ip addr add ${SERVER}/24 brd + dev br0`,
+        "ip link set br0 up",
+        "ip link add wire0 type veth peer name eth0 netns site",
+        "ip link set wire0 master br0 up",
+        "ip -n site link set eth0 address 52:54:00:79:00:01 up",
+        // The socket is not bound to its interface here: the route says where broadcasts go.
+        "ip route add 255.255.255.255/32 dev br0",
+        ...layout,
+      ],
+      directory,
+    );
+    const options = { ...defaults(directory), ...changes };
+    const log = join(directory, "server.log");
+    const program = resolve(import.meta.dirname, "boot-server.js");
+    const server = enclosure.spawn("rack", [process.execPath, program, JSON.stringify(options)], { logFile: log });
+    const lab = new BootLab(enclosure, directory, server, log);
+    try {
+      await lab.logged((line) => line["event"] === "test.ready");
+    } catch (error) {
+      await lab[Symbol.asyncDispose]();
+      throw error;
+    }
+    return lab;
+  }
+
+  /** What the server has logged so far. */
+  lines(): readonly JsonObject[] {
+    return readFileSync(this.#log, "utf8")
+      .split("\n")
+      .flatMap((line) => {
+        try {
+          const value: unknown = JSON.parse(line);
+          return isJsonObject(value) ? [value] : [];
+        } catch {
+          return [];
+        }
+      });
+  }
+
+  /** The first line that fits, once it is there. @throws Error with the whole log when it does not come */
+  async logged(fits: (line: JsonObject) => boolean, within_s = 10): Promise<JsonObject> {
+    const until = this.#clock.now() + within_s * 1000;
+    for (;;) {
+      const line = this.lines().find(fits);
+      if (line !== undefined) return line;
+      if (this.#clock.now() > until || !this.server.isRunning) throw new Error(`not logged; the log:\n${readFileSync(this.#log, "utf8")}`);
+      await this.#clock.sleep(millis(50));
+    }
+  }
+
+  answers(): readonly JsonObject[] {
+    return this.lines().filter((line) => line["event"] === "dhcp.answered");
+  }
+
+  /** Runs a client on the wire to its end. */
+  async client(argv: readonly string[]): Promise<Outcome> {
+    return await this.enclosure.run("site", argv);
+  }
+
+  /** A script that a DHCP client calls; it appends its environment to `file`, sets the address, and says what happened. */
+  script(name: string, text: string): string {
+    const path = join(this.directory, name);
+    writeFileSync(path, text, { mode: 0o755 });
+    return path;
+  }
+
+  async wait(time_s: number): Promise<void> {
+    await this.#clock.sleep(seconds(time_s));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.server.stop();
+    await this.enclosure[Symbol.asyncDispose]();
+  }
+}
+
+function defaults(directory: string): BootServerOptions {
+  const kernel = join(directory, "kernel");
+  const initrd = join(directory, "initrd");
+  writeFileSync(kernel, "a kernel of few words");
+  writeFileSync(initrd, Buffer.alloc(3_000_000, "initrd "));
+  return {
+    interface: "br0",
+    address: SERVER,
+    network: "10.79.0.0",
+    prefixLength: 24,
+    pool: ["10.79.0.100", "10.79.0.150"],
+    leaseTime_s: 3600,
+    nodes: [],
+    discovery: false,
+    loaders: { "undionly.kpxe": "/usr/lib/ipxe/undionly.kpxe", "snponly.efi": "/usr/lib/ipxe/snponly.efi" },
+    tftpRoot: null,
+    kernel,
+    initrd,
+    kernelArguments: "console=ttyS0,115200n8",
+    httpPort: SERVER_PORT_HTTP,
+    logLevel: "debug",
+  };
+}

@@ -1,0 +1,118 @@
+/**
+ * The three boot services as a program of their own, for tests that run it inside a network namespace: options as JSON in
+ * the first argument, log lines on stdout, counters on SIGUSR1, an orderly end on SIGTERM.
+ */
+import { type Ipv4Address, parseIpv4Address, parseMacAddress } from "../../src/core/brand.ts";
+import { SystemClock } from "../../src/core/clock.ts";
+import { openLog } from "../../src/core/log.ts";
+import { Scope } from "../../src/core/scope.ts";
+import { seconds } from "../../src/core/units.ts";
+import type { BootTarget } from "../../src/domain/boot-device.ts";
+import { defaultLoaders } from "../../src/domain/boot-plan.ts";
+import type { Reservation } from "../../src/domain/subnet.ts";
+import { DatagramSocket } from "../../src/net/datagram.ts";
+import { BootFiles } from "../../src/service/boot-files.ts";
+import { BootHttp } from "../../src/service/boot-http.ts";
+import { DhcpService, type DhcpSubnet } from "../../src/service/dhcp-service.ts";
+import { TftpService } from "../../src/service/tftp-service.ts";
+import { openMemoryStore } from "../../src/store/memory-store.ts";
+import { aNode, aPort } from "../conformance/store-contract.ts";
+
+export interface BootServerOptions {
+  readonly interface: string;
+  readonly address: string;
+  readonly network: string;
+  readonly prefixLength: number;
+  readonly pool: readonly [string, string];
+  /** Subnets behind relays. */
+  readonly relayed?: readonly { readonly network: string; readonly prefixLength: number; readonly pool: readonly [string, string] }[];
+  readonly reservations?: readonly { readonly mac: string; readonly address: string }[];
+  readonly leaseTime_s: number;
+  readonly nodes: readonly { readonly mac: string; readonly bootTarget: BootTarget }[];
+  readonly discovery: boolean;
+  readonly loaders: Readonly<Record<string, string>>;
+  readonly tftpRoot: string | null;
+  readonly kernel: string;
+  readonly initrd: string;
+  readonly kernelArguments: string;
+  readonly httpPort: number;
+  readonly logLevel: "debug" | "info" | "warn";
+}
+
+async function main(options: BootServerOptions): Promise<void> {
+  const scope = new Scope();
+  const clock = new SystemClock();
+  const log = openLog({ level: options.logLevel, journal: false });
+  const store = scope.use(openMemoryStore({ clock, log }));
+  await store.commit((tx) => {
+    options.nodes.forEach(({ mac, bootTarget }, at) => {
+      const node = aNode(at, { bootTarget });
+      tx.nodes.put(node);
+      tx.ports.put(aPort(at, node.uuid, { address: parseMacAddress(mac) }));
+    });
+  });
+  const address = parseIpv4Address(options.address);
+  const boot = {
+    policy: {
+      discovery: options.discovery, loaders: defaultLoaders, ramdisks: ["x86_64" as const], kernelArguments: options.kernelArguments, debug: false,
+    },
+    httpPort: options.httpPort,
+    apiPort: 6385,
+  };
+  const files = new BootFiles({ named: new Map(Object.entries(options.loaders)), root: options.tftpRoot });
+  const http = scope.use(
+    new BootHttp({
+      clock, log, store, boot, loaders: files, ramdisk: { kernel: options.kernel, initrd: options.initrd },
+      listen: [{ address: options.address, port: options.httpPort }], mostConnections: 1024,
+    }),
+  );
+  await http.start();
+  const tftp = scope.use(
+    new TftpService({
+      clock, log, leases: store.leases,
+      links: [{ address, socket: await DatagramSocket.open({ kind: "address", address, port: 69, broadcast: false }) }],
+      sources: [({ file }) => files.open(file)],
+      limits: { blksize: 1468, windowsize: 64, transfers: 512, transfersPerClient: 16 },
+    }),
+  );
+  tftp.start();
+  const dhcp = scope.use(
+    new DhcpService({
+      store, clock, log, boot,
+      links: [
+        { interface: options.interface, address, socket: await DatagramSocket.open({ kind: "address", address: "0.0.0.0", port: 67, broadcast: true }) },
+      ],
+      subnets: subnetsOf(options, address),
+      authoritative: true, rapidCommit: false, serveUnknown: true, offerTime: seconds(60), quarantine: seconds(600),
+    }),
+  );
+  dhcp.start();
+  process.on("SIGUSR1", () => {
+    process.stdout.write(`${JSON.stringify({ event: "counters", dhcp: dhcp.counters(), tftp: tftp.counters(), http: http.counters() })}\n`);
+  });
+  process.on("SIGTERM", () => void scope.close());
+  process.stdout.write(`${JSON.stringify({ event: "test.ready" })}\n`);
+}
+
+function subnetsOf(options: BootServerOptions, address: Ipv4Address): readonly DhcpSubnet[] {
+  const reservations: Reservation[] = (options.reservations ?? []).map((one) => ({
+    key: { kind: "mac", mac: parseMacAddress(one.mac) }, address: parseIpv4Address(one.address), hostname: null,
+  }));
+  const common = {
+    reservations, excluded: [address], leaseTime: seconds(options.leaseTime_s), maximumLeaseTime: seconds(86_400),
+  };
+  const own = {
+    ...common, network: parseIpv4Address(options.network), prefixLength: options.prefixLength, interface: options.interface,
+    pools: [{ first: parseIpv4Address(options.pool[0]), last: parseIpv4Address(options.pool[1]) }],
+  };
+  const relayed = (options.relayed ?? []).map((one) => ({
+    ...common, reservations: [], network: parseIpv4Address(one.network), prefixLength: one.prefixLength, interface: null,
+    pools: [{ first: parseIpv4Address(one.pool[0]), last: parseIpv4Address(one.pool[1]) }],
+  }));
+  const named = { router: [address], domainNameServer: [address], domainName: "rack.test" };
+  return [own, ...relayed].map((subnet) => ({ subnet, options: named }));
+}
+
+const argument = process.argv[2];
+if (argument === undefined) throw new Error("options are missing");
+await main(JSON.parse(argument) as BootServerOptions);

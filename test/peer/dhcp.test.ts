@@ -1,0 +1,129 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { BootLab, SERVER } from "./boot-lab.ts";
+
+/** Like every DHCP client's own script, without what touches the rest of the system. */
+const UDHCPC_SCRIPT = `#!/bin/sh
+echo "$1 ip=$ip mask=$mask router=$router dns=$dns domain=$domain lease=$lease siaddr=$siaddr boot_file=$boot_file serverid=$serverid" >> OUT
+case "$1" in
+  bound|renew) ip addr flush dev $interface; ip addr add $ip/$mask dev $interface ;;
+  deconfig) ip addr flush dev $interface ;;
+esac
+`;
+
+const DHCLIENT_SCRIPT = `#!/bin/sh
+echo "$reason ip=$new_ip_address mask=$new_subnet_mask router=$new_routers domain=$new_domain_name lease=$new_dhcp_lease_time serverid=$new_dhcp_server_identifier" >> OUT
+case "$reason" in
+  BOUND|RENEW|REBIND|REBOOT) ip addr flush dev $interface; ip addr add $new_ip_address/$new_subnet_mask dev $interface ;;
+  EXPIRE|FAIL|RELEASE|STOP) ip addr flush dev $interface ;;
+esac
+exit 0
+`;
+
+function output(lab: BootLab): readonly string[] {
+  return readFileSync(join(lab.directory, "events"), "utf8").trim().split("\n");
+}
+
+function types(lab: BootLab): readonly string[] {
+  return lab.answers().map((line) => `${line["type"]}>${line["answer"]}`);
+}
+
+test("udhcpc gets a lease with its options, renews it by unicast, releases it and gets the same address again", async () => {
+  await using lab = await BootLab.open({ leaseTime_s: 60 });
+  const script = lab.script("udhcpc.sh", UDHCPC_SCRIPT.replace("OUT", join(lab.directory, "events")));
+  const udhcpc = lab.enclosure.spawn("site", ["busybox", "udhcpc", "-i", "eth0", "-f", "-R", "-s", script]);
+  await lab.logged((line) => line["answer"] === "ack");
+  await lab.wait(0.5);
+  const pid = await udhcpc.pid();
+  assert.ok(pid !== undefined);
+  process.kill(pid, "SIGUSR1"); // renew now
+  await lab.logged((line) => line["answer"] === "ack" && String(line["to"]).startsWith("unicast"));
+  await udhcpc.stop(); // -R: releases
+  const returned = await lab.logged((line) => line["event"] === "dhcp.returned");
+  assert.equal(returned["type"], "release");
+  const bound = output(lab).find((line) => line.startsWith("bound"));
+  const address = /ip=(\S+)/.exec(bound ?? "")?.[1];
+  assert.match(bound ?? "", /^bound ip=10\.79\.0\.1\d\d mask=24 router=10\.79\.0\.1 dns=10\.79\.0\.1 domain=rack\.test lease=60 /);
+  assert.match(bound ?? "", new RegExp(`boot_file= serverid=${SERVER}$`));
+  assert.ok(output(lab).some((line) => line.startsWith(`renew ip=${address} `)));
+  await lab.client(["busybox", "udhcpc", "-i", "eth0", "-f", "-q", "-n", "-s", script]);
+  assert.match(output(lab).at(-1) ?? "", new RegExp(`^bound ip=${address} `));
+  assert.deepEqual(types(lab), ["discover>offer", "request>ack", "request>ack", "discover>offer", "request>ack"]);
+});
+
+test("dhclient that comes with a lease of another network is told no and starts again — RFC 2131 §4.3.2", async () => {
+  await using lab = await BootLab.open();
+  const script = lab.script("dhclient.sh", DHCLIENT_SCRIPT.replace("OUT", join(lab.directory, "events")));
+  const leases = join(lab.directory, "leases");
+  // A lease of yesterday's network: dhclient begins in INIT-REBOOT.
+  lab.script(
+    "leases",
+    'lease { interface "eth0"; fixed-address 192.0.2.77; option subnet-mask 255.255.255.0; option dhcp-lease-time 86400; option dhcp-message-type 5; option dhcp-server-identifier 192.0.2.1; renew 6 2037/01/01 00:00:00; rebind 6 2037/01/02 00:00:00; expire 6 2037/01/03 00:00:00; }\n',
+  );
+  await lab.client(["dhclient", "-4", "-1", "-q", "-sf", script, "-lf", leases, "-pf", join(lab.directory, "pid"), "eth0"]);
+  assert.deepEqual(types(lab).slice(0, 3), ["request>nak", "discover>offer", "request>ack"]);
+  assert.match(String(lab.answers()[0]?.["reason"]), /192\.0\.2\.77 does not belong to this link/);
+  await lab.client(["dhclient", "-4", "-x", "-sf", script, "-lf", leases, "-pf", join(lab.directory, "pid"), "eth0"]);
+});
+
+test("dhclient gets a lease, confirms it from INIT-REBOOT and releases it", async () => {
+  await using lab = await BootLab.open();
+  const script = lab.script("dhclient.sh", DHCLIENT_SCRIPT.replace("OUT", join(lab.directory, "events")));
+  const argv = ["-4", "-sf", script, "-lf", join(lab.directory, "leases"), "-pf", join(lab.directory, "pid"), "eth0"];
+  await lab.client(["dhclient", "-1", ...argv]);
+  await lab.client(["dhclient", "-x", ...argv]);
+  await lab.client(["dhclient", "-1", ...argv]);
+  await lab.client(["dhclient", "-r", ...argv]);
+  await lab.logged((line) => line["event"] === "dhcp.returned");
+  assert.equal(types(lab)[0], "discover>offer");
+  assert.ok(types(lab).length >= 3);
+  assert.ok(types(lab).slice(1).every((type) => type === "request>ack"));
+  const events = output(lab);
+  const bound = events.find((line) => line.startsWith("BOUND"));
+  assert.match(bound ?? "", /ip=10\.79\.0\.1\d\d mask=255\.255\.255\.0 router=10\.79\.0\.1 domain=rack\.test lease=3600/);
+  assert.ok(events.some((line) => line.startsWith("REBOOT ") && line.includes(/ip=\S+/.exec(bound ?? "")?.[0] ?? "none")));
+});
+
+test("dhcpcd gets a lease under its DUID, rebinds it and releases it", async () => {
+  await using lab = await BootLab.open();
+  const config = lab.script("dhcpcd.conf", "duid\nnoarp\nnohook resolv.conf, hostname, ntp.conf\noption subnet_mask, routers, domain_name\nscript /bin/true\n");
+  await lab.client(["mount", "-t", "tmpfs", "tmpfs", "/var/lib/dhcpcd"]);
+  const dhcpcd = lab.enclosure.spawn("site", ["dhcpcd", "-4", "-B", "-d", "-f", config, "eth0"]);
+  await lab.logged((line) => line["answer"] === "ack");
+  await lab.wait(1);
+  const shown = await lab.client(["ip", "-4", "-o", "addr", "show", "dev", "eth0"]);
+  assert.match(shown.stdout, /inet 10\.79\.0\.1\d\d\/24 brd 10\.79\.0\.255/);
+  const pid = await dhcpcd.pid();
+  assert.ok(pid !== undefined);
+  process.kill(pid, "SIGHUP"); // reads its configuration again and confirms the lease
+  await lab.logged(() => lab.answers().length >= 3);
+  process.kill(pid, "SIGALRM"); // release and exit
+  await lab.logged((line) => line["event"] === "dhcp.returned");
+  await dhcpcd.ended;
+});
+
+test("a machine's reservation by MAC is what udhcpc gets", async () => {
+  await using lab = await BootLab.open({ reservations: [{ mac: "52:54:00:79:00:01", address: "10.79.0.42" }] });
+  const script = lab.script("udhcpc.sh", UDHCPC_SCRIPT.replace("OUT", join(lab.directory, "events")));
+  await lab.client(["busybox", "udhcpc", "-i", "eth0", "-f", "-q", "-n", "-s", script]);
+  assert.match(output(lab).at(-1) ?? "", /^bound ip=10\.79\.0\.42 /);
+});
+
+test("of forty clients at once each gets an address of its own", async () => {
+  await using lab = await BootLab.open({}, [
+    ...Array.from({ length: 40 }, (_, at) => [
+      `ip link add w${at} type veth peer name c${at} netns site`,
+      `ip link set w${at} master br0 up`,
+      `ip -n site link set c${at} up`,
+    ]).flat(),
+  ]);
+  const script = lab.script("udhcpc.sh", UDHCPC_SCRIPT.replace("OUT", join(lab.directory, "events")));
+  await Promise.all(
+    Array.from({ length: 40 }, (_, at) => lab.client(["busybox", "udhcpc", "-i", `c${at}`, "-f", "-q", "-n", "-t", "10", "-T", "2", "-s", script])),
+  );
+  const addresses = output(lab).flatMap((line) => (line.startsWith("bound") ? [/ip=(\S+)/.exec(line)?.[1]] : []));
+  assert.equal(addresses.length, 40);
+  assert.equal(new Set(addresses).size, 40);
+});

@@ -211,11 +211,11 @@ export const configTable = {
   }),
   deploy: section("How disks are cleaned and written.", {
     hole_policy: defaulted(
-      oneOf("zero", "discard", "skip"),
+      oneOf("write-zeroes", "discard", "disk-is-blank"),
       "discard",
-      "What is done where the image has no data: write zeroes, discard where the disk then reads zeroes (else write), or leave what was there.",
+      "What is done where the image has no data: write zeroes, discard where the disk then reads zeroes (else write), or leave what is there.",
     ),
-    verify: defaulted(oneOf("none", "written"), "none", "Whether what was written is read back and compared."),
+    verify: defaulted(oneOf("none", "read-back"), "none", "Whether what was written is read back and compared."),
     erase_devices_metadata_priority: optional(
       integer(0, 1000),
       99,

@@ -1,0 +1,397 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { bindUdpToInterface, sdNotify } from "./core/native-addon.ts";
+import { type Clock, instant } from "./core/clock.ts";
+import { environment } from "./core/environment.ts";
+import { type Ipv4Address, ipv4FromNumber, ipv4ToNumber } from "./core/brand.ts";
+import { Fault, toFault } from "./core/fault.ts";
+import type { JsonObject } from "./core/json.ts";
+import type { Log } from "./core/log.ts";
+import { type Random, SystemRandom } from "./core/random.ts";
+import { Scope } from "./core/scope.ts";
+import { Secret } from "./core/secret.ts";
+import { millis } from "./core/units.ts";
+import { VERSION } from "./core/version.ts";
+import { ApiServer } from "./api/api-server.ts";
+import { AgentClient } from "./client/agent-client.ts";
+import { IpmiBmcs } from "./client/ipmi-bmcs.ts";
+import { Catalogue } from "./conductor/catalogue.ts";
+import { allCommands } from "./conductor/commands/all-commands.ts";
+import { DriverRegistry } from "./conductor/driver-registry.ts";
+import { NodeLocks } from "./conductor/node-lock.ts";
+import { OperationRunner } from "./conductor/operation-runner.ts";
+import { PowerControl } from "./conductor/power.ts";
+import { recover } from "./conductor/recovery.ts";
+import type { ConductorSettings } from "./conductor/settings.ts";
+import type { Config } from "./config/config.ts";
+import { ControlServer } from "./control/control-server.ts";
+import type { BootPolicy } from "./domain/boot-plan.ts";
+import type { Store } from "./domain/store.ts";
+import { agentInspect } from "./driver/agent-inspect.ts";
+import { fakeHardware } from "./driver/fake/hardware-type.ts";
+import type { HardwareType } from "./driver/interfaces.ts";
+import { ipmiHardwareType } from "./driver/ipmi/hardware-type.ts";
+import { ipxeBoot } from "./driver/ipxe-boot.ts";
+import { iscsiDeploy } from "./driver/iscsi-deploy.ts";
+import { ImageCache } from "./image/cache.ts";
+import { buildConfigDrive } from "./image/config-drive.ts";
+import { streamImage } from "./image/stream.ts";
+import { SiteSession } from "./mqtt/site-session.ts";
+import { DatagramSocket } from "./net/datagram.ts";
+import { BootFiles } from "./service/boot-files.ts";
+import { BootHttp } from "./service/boot-http.ts";
+import type { BootSettings } from "./service/boot-lookup.ts";
+import { DhcpService } from "./service/dhcp-service.ts";
+import { TftpService } from "./service/tftp-service.ts";
+import { openStore } from "./store/level-store.ts";
+import { readStoreKey } from "./store/seal.ts";
+
+const DHCP_PORT = 67;
+/** A block of TFTP in one Ethernet frame: 1500 less IP, UDP and TFTP headers. */
+const TFTP_LIMITS = { blksize: 1468, windowsize: 64, transfers: 256, transfersPerClient: 8 };
+const MOST_HTTP_CONNECTIONS = 1024;
+const MQTT_SESSION_EXPIRY_S = 7 * 86_400;
+const WATCHDOG_INTERVAL = millis(20_000);
+
+export interface ApplianceOptions {
+  readonly config: Config;
+  readonly log: Log;
+  readonly clock: Clock;
+}
+
+/** Everything the daemon is made of, opened in the order in which it is needed and closed in reverse. */
+export class Appliance implements AsyncDisposable {
+  readonly #scope: Scope;
+
+  private constructor(scope: Scope) {
+    this.#scope = scope;
+  }
+
+  /** Serves when it resolves. What was opened is closed again when a part fails to. */
+  static async open(options: ApplianceOptions): Promise<Appliance> {
+    const scope = new Scope();
+    try {
+      await openParts(options, scope);
+    } catch (error) {
+      await scope
+        .close()
+        .catch((closing: unknown) => options.log.error("daemon.bug", { reason: toFault(closing).message }, closing));
+      throw error;
+    }
+    return new Appliance(scope);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    sdNotify("STOPPING=1");
+    await this.#scope.close();
+  }
+}
+
+async function openParts({ config, log, clock }: ApplianceOptions, scope: Scope): Promise<void> {
+  const random = new SystemRandom();
+  const startedAt = instant(clock);
+  const stateDir = config.appliance.stateDir;
+  const store = scope.use(
+    await openStore({ directory: join(stateDir, "store"), clock, log, key: readStoreKey(join(stateDir, "store.key")) }),
+  );
+  const bmcs = scope.use(new IpmiBmcs({ clock, random }));
+  const images = new ImageCache({
+    directory: config.image.cacheDir ?? join(stateDir, "images"),
+    maximumBytes: config.image.cacheSize,
+    fileDirectories: config.image.fileDirs,
+    clock,
+    random,
+    log,
+  });
+
+  const settings = conductorSettings(config);
+  const drivers = new DriverRegistry(hardwareTypes({ config, clock, random, bmcs, images }));
+  const conductor = { store, clock, random, settings, log, drivers, locks: new NodeLocks({ clock }) };
+  const runner = scope.use(new OperationRunner(conductor));
+  const power = scope.use(new PowerControl(conductor));
+  const parts: { site?: SiteSession; counters: () => JsonObject } = { counters: () => ({}) };
+  const status = (): JsonObject => ({
+    name: config.appliance.name,
+    site: config.appliance.site,
+    rack: config.appliance.rack,
+    version: VERSION,
+    started_at: startedAt,
+    uptime_s: Math.round((clock.wall().getTime() - Date.parse(startedAt)) / 1000),
+    mqtt: parts.site === undefined ? { enabled: false } : { enabled: true, ...siteStatus(parts.site) },
+    store: {
+      last_event: store.history.lastSeq,
+      acknowledged_event: store.outbox.acknowledged,
+      unanswered_commands: store.commands.unanswered().length,
+    },
+    services: parts.counters(),
+  });
+  const catalogue = new Catalogue({ commands: allCommands({ ...conductor, runner, power }, status), store, log });
+
+  // The doors that machines and people use stand open before old work goes on: its agents may report at once.
+  parts.counters = await openBootServices({ config, clock, log, store }, scope);
+  const api = scope.use(
+    new ApiServer({
+      catalogue,
+      log,
+      address: config.api.address ?? config.boot.address.address,
+      port: config.api.port,
+    }),
+  );
+  await api.start();
+  scope.use(await ControlServer.open({ path: config.control.socket, catalogue, log }));
+
+  await store.commit((tx) =>
+    tx.history.append({
+      type: "daemon.started",
+      severity: "INFO",
+      node: null,
+      name: null,
+      operation: null,
+      data: { version: VERSION },
+    }),
+  );
+  await recover({ ...conductor, runner });
+  if (settings.powerSyncInterval > 0) power.watch();
+
+  if (config.mqtt.enabled) {
+    parts.site = scope.use(new SiteSession({ settings: siteSettings(config), catalogue, store, clock, random, log }));
+    parts.site.start();
+  }
+  log.info("daemon.ready", { elapsed_ms: Math.round(clock.wall().getTime() - Date.parse(startedAt)) });
+  sdNotify(`READY=1\nSTATUS=Serving ${config.boot.interface}`);
+  scope.defer(keepWatchdog(clock));
+}
+
+/** systemd restarts a daemon whose event loop stands still. */
+function keepWatchdog(clock: Clock): () => void {
+  if (environment("WATCHDOG_USEC") === undefined) return () => {};
+  let cancel = (): void => {};
+  const beat = (): void => {
+    sdNotify("WATCHDOG=1");
+    cancel = clock.after(WATCHDOG_INTERVAL, beat);
+  };
+  beat();
+  return () => cancel();
+}
+
+function conductorSettings({ appliance, conductor }: Config): ConductorSettings {
+  return {
+    name: appliance.name,
+    automatedClean: conductor.automatedClean,
+    fastTrack: conductor.fastTrack,
+    fastTrackTimeout: conductor.fastTrackTimeout,
+    heartbeatTimeout: conductor.heartbeatTimeout,
+    powerSyncInterval: conductor.powerSyncInterval,
+    powerSyncWorkers: conductor.powerSyncWorkers,
+    lockWait: conductor.lockWait,
+    powerOffAfterDeployFailure: conductor.powerOffAfterDeployFailure,
+  };
+}
+
+interface DriverParts {
+  readonly config: Config;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly bmcs: IpmiBmcs;
+  readonly images: ImageCache;
+}
+
+/** The hardware types of this appliance, the first the most usual. */
+function hardwareTypes({ config, clock, bmcs, images }: DriverParts): readonly HardwareType[] {
+  const { conductor, deploy, iscsi } = config;
+  const cleanPriorities: Record<string, number> = {};
+  if (deploy.eraseDevicesMetadataPriority !== null)
+    cleanPriorities["erase_devices_metadata"] = deploy.eraseDevicesMetadataPriority;
+  if (deploy.eraseDevicesPriority !== null) cleanPriorities["erase_devices"] = deploy.eraseDevicesPriority;
+  const network = {
+    boot: new Map([["ipxe", ipxeBoot]]),
+    deploy: new Map([
+      [
+        "iscsi",
+        iscsiDeploy({
+          connect: (address) => new AgentClient({ address, clock }),
+          callbackTimeout: conductor.deployCallbackTimeout,
+          cleanCallbackTimeout: conductor.cleanCallbackTimeout,
+          cleanPriorities,
+          policy: deploy.holePolicy,
+          verify: deploy.verify,
+          initiatorIqn: iscsi.initiatorIqn,
+          fetchImage: (image, options) => images.fetch(image, options),
+          buildConfigDrive,
+          stream: streamImage,
+        }),
+      ],
+    ]),
+    inspect: new Map([
+      ["agent", agentInspect({ waitTimeout: conductor.inspectCallbackTimeout, fastTrack: conductor.fastTrack })],
+    ]),
+  };
+  return [ipmiHardwareType({ bmcs, clock, ...network }), fakeHardware()];
+}
+
+interface ServiceParts {
+  readonly config: Config;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly store: Store;
+}
+
+/** DHCP, TFTP and boot HTTP on the provisioning network; returns their counters. */
+async function openBootServices({ config, clock, log, store }: ServiceParts, scope: Scope): Promise<() => JsonObject> {
+  const { boot, dhcp } = config;
+  const { address } = boot.address;
+  const loaders = new BootFiles({ named: loaderFiles(boot.loaderDirs), root: null });
+  const settings: BootSettings = { policy: bootPolicy(config), httpPort: boot.httpPort, apiPort: config.api.port };
+
+  const http = scope.use(
+    new BootHttp({
+      clock,
+      log,
+      store,
+      boot: settings,
+      loaders,
+      ramdisk: { kernel: boot.kernel, initrd: boot.initrd },
+      listen: [{ address, port: boot.httpPort }],
+      mostConnections: MOST_HTTP_CONNECTIONS,
+    }),
+  );
+  await http.start();
+
+  const tftpSocket = await interfaceSocket(boot.interface, address, boot.tftpPort, false);
+  const tftp = scope.use(
+    new TftpService({
+      clock,
+      log,
+      leases: store.leases,
+      links: [{ address, socket: tftpSocket }],
+      sources: [({ file }) => loaders.open(file)],
+      limits: TFTP_LIMITS,
+    }),
+  );
+  tftp.start();
+
+  if (!dhcp.enabled) return () => ({ http: { ...http.counters() }, tftp: { ...tftp.counters() } });
+  const dhcpSocket = await interfaceSocket(boot.interface, "0.0.0.0" as Ipv4Address, DHCP_PORT, true);
+  const service = scope.use(
+    new DhcpService({
+      store,
+      clock,
+      log,
+      links: [{ interface: boot.interface, address, socket: dhcpSocket }],
+      subnets: [{ subnet: subnetOf(config), options: dhcpOptionsOf(config) }],
+      boot: settings,
+      authoritative: dhcp.authoritative,
+      rapidCommit: false,
+      serveUnknown: true,
+      offerTime: dhcp.offerTime,
+      quarantine: millis(600_000),
+    }),
+  );
+  service.start();
+  return () => ({ dhcp: { ...service.counters() }, http: { ...http.counters() }, tftp: { ...tftp.counters() } });
+}
+
+/** A UDP socket that hears one interface alone, also broadcasts. */
+async function interfaceSocket(
+  name: string,
+  address: Ipv4Address,
+  port: number,
+  broadcast: boolean,
+): Promise<DatagramSocket> {
+  const fd = bindUdpToInterface({ interface: name, address, port, broadcast });
+  return await DatagramSocket.open({ kind: "fd", fd, broadcast });
+}
+
+/** The files of the loader directories by name; of the same name in two, the first directory's. */
+function loaderFiles(directories: readonly string[]): ReadonlyMap<string, string> {
+  const files = new Map<string, string>();
+  for (const directory of directories) {
+    let names: readonly string[];
+    try {
+      names = readdirSync(directory);
+    } catch (error) {
+      throw new Fault(
+        "invalid",
+        "boot.loader_dirs",
+        `boot.loader_dirs: ${directory} cannot be read; install the package ipxe or name another directory`,
+        { cause: error },
+      );
+    }
+    for (const name of names) if (!files.has(name)) files.set(name, join(directory, name));
+  }
+  return files;
+}
+
+function bootPolicy({ boot, dhcp }: Config): BootPolicy {
+  const console = boot.console === "" ? "" : `console=${boot.console}`;
+  return {
+    discovery: dhcp.discovery === "on",
+    loaders: [
+      { platform: "bios", processor: "i386", file: boot.biosLoader },
+      { platform: "efi", processor: "x86_64", file: boot.uefiLoader },
+    ],
+    ramdisks: ["i386", "x86_64"],
+    kernelArguments: [console, boot.kernelArguments].filter((part) => part !== "").join(" "),
+    debug: false,
+  };
+}
+
+function subnetOf({ boot, dhcp }: Config): ConstructorParameters<typeof DhcpService>[0]["subnets"][number]["subnet"] {
+  const { address, prefix } = boot.address;
+  const mask = (0xffffffff << (32 - prefix)) >>> 0;
+  return {
+    network: ipv4FromNumber((ipv4ToNumber(address) & mask) >>> 0),
+    prefixLength: prefix,
+    interface: boot.interface,
+    pools:
+      dhcp.poolStart === null || dhcp.poolEnd === null ? [] : [{ first: dhcp.poolStart, last: dhcp.poolEnd }],
+    reservations: dhcp.reservations.map((one) => ({
+      key: { kind: "mac" as const, mac: one.mac },
+      address: one.address,
+      hostname: null,
+    })),
+    excluded: [address, ...(dhcp.gateway === null ? [] : [dhcp.gateway])],
+    leaseTime: dhcp.leaseTime,
+    maximumLeaseTime: dhcp.leaseTime,
+  };
+}
+
+function dhcpOptionsOf({ dhcp }: Config): ConstructorParameters<typeof DhcpService>[0]["subnets"][number]["options"] {
+  return {
+    ...(dhcp.gateway === null ? {} : { router: [dhcp.gateway] }),
+    ...(dhcp.dns.length === 0 ? {} : { domainNameServer: dhcp.dns }),
+    ...(dhcp.domain === null ? {} : { domainName: dhcp.domain }),
+    ...(dhcp.ntp.length === 0 ? {} : { ntpServer: dhcp.ntp }),
+  };
+}
+
+function siteSettings({ appliance, mqtt }: Config): ConstructorParameters<typeof SiteSession>[0]["settings"] {
+  const read = (path: string | null): string | undefined =>
+    path === null ? undefined : readFileSync(path, "utf8");
+  const key = read(mqtt.keyFile);
+  return {
+    site: appliance.site,
+    rack: appliance.rack,
+    server: {
+      url: mqtt.url ?? "",
+      clientId: mqtt.clientId ?? `ironrack-${appliance.site}-${appliance.rack}`,
+      username: mqtt.username ?? undefined,
+      password: mqtt.password ?? undefined,
+      tls: { ca: read(mqtt.caFile), cert: read(mqtt.certFile), key: key === undefined ? undefined : new Secret(key) },
+      keepalive_s: mqtt.keepalive / 1000,
+      sessionExpiry_s: MQTT_SESSION_EXPIRY_S,
+    },
+  };
+}
+
+function siteStatus(site: SiteSession): JsonObject {
+  const { connected, since, lastError, queuedEvents, queuedCommands, malformed } = site.state;
+  return {
+    connected,
+    since,
+    last_error: lastError,
+    queued_events: queuedEvents,
+    queued_commands: queuedCommands,
+    malformed,
+  };
+}

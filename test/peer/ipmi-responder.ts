@@ -8,7 +8,9 @@ import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
  */
 
 /** Table 22-20: authentication, integrity, confidentiality, with hash names and code lengths of tables 13-17 to 13-19. */
-const SUITES: Readonly<Record<number, { auth: number; integrity: number; cipher: number; hash: string; code: number }>> = {
+const SUITES: Readonly<
+  Record<number, { auth: number; integrity: number; cipher: number; hash: string; code: number }>
+> = {
   1: { auth: 1, integrity: 0, cipher: 0, hash: "sha1", code: 12 },
   2: { auth: 1, integrity: 1, cipher: 0, hash: "sha1", code: 12 },
   3: { auth: 1, integrity: 1, cipher: 1, hash: "sha1", code: 12 },
@@ -39,7 +41,13 @@ export interface ResponderOptions {
 }
 
 /** What is done with a request; undefined: what the specification says. */
-export type Meddling = "ignore" | "no-answer" | "twice" | { readonly completion: number } | { readonly delayMs: number } | undefined;
+export type Meddling =
+  | "ignore"
+  | "no-answer"
+  | "twice"
+  | { readonly completion: number }
+  | { readonly delayMs: number }
+  | undefined;
 
 interface OpenSession {
   readonly consoleId: number;
@@ -232,7 +240,11 @@ export class IpmiResponder {
     ]);
     const consoleId = Buffer.alloc(4);
     consoleId.writeUInt32LE(session.consoleId);
-    this.#sendPlain(0x13, Buffer.concat([Buffer.from([tag, 0, 0, 0]), consoleId, session.managedRandom, GUID, code]), from);
+    this.#sendPlain(
+      0x13,
+      Buffer.concat([Buffer.from([tag, 0, 0, 0]), consoleId, session.managedRandom, GUID, code]),
+      from,
+    );
   }
 
   /** Refuses a role above the user's at RAKP 2; otherwise only Set Session Privilege Level refuses it. */
@@ -245,7 +257,8 @@ export class IpmiResponder {
     const session = this.#sessions.get(payload.readUInt32LE(4));
     const consoleId = Buffer.alloc(4);
     consoleId.writeUInt32LE(session?.consoleId ?? 0);
-    const refuse = (status: number): void => this.#sendPlain(0x15, Buffer.concat([Buffer.from([tag, status, 0, 0]), consoleId]), from);
+    const refuse = (status: number): void =>
+      this.#sendPlain(0x15, Buffer.concat([Buffer.from([tag, status, 0, 0]), consoleId]), from);
     if (session?.user === undefined || session.state !== "challenged") return refuse(0x02);
     if (payload[1] !== 0) {
       this.#sessions.delete(session.managedId);
@@ -259,7 +272,11 @@ export class IpmiResponder {
       this.#sessions.delete(session.managedId);
       return refuse(0x0f);
     }
-    const sik = this.#hmac(session, this.#options.bmcKey ?? key, [session.consoleRandom, session.managedRandom, nameOf(session)]);
+    const sik = this.#hmac(session, this.#options.bmcKey ?? key, [
+      session.consoleRandom,
+      session.managedRandom,
+      nameOf(session),
+    ]);
     session.k1 = this.#hmac(session, sik, [Buffer.alloc(20, 1)]);
     session.k2 = this.#hmac(session, sik, [Buffer.alloc(20, 2)]);
     session.state = "active";
@@ -288,19 +305,32 @@ export class IpmiResponder {
       if (((bytes[5] ?? 0) & 0x40) === 0) return;
       const covered = bytes.subarray(4, bytes.length - suite.code);
       if (covered.length % 4 !== 0 || covered.at(-1) !== 7) return;
-      if (!this.#hmac(session, session.k1, [covered]).subarray(0, suite.code).equals(bytes.subarray(bytes.length - suite.code))) return;
+      if (
+        !this.#hmac(session, session.k1, [covered])
+          .subarray(0, suite.code)
+          .equals(bytes.subarray(bytes.length - suite.code))
+      )
+        return;
     }
     if (sequence === 0 || session.seen.has(sequence)) return;
     session.seen.add(sequence);
     let message = payload;
     if (suite.cipher !== 0) {
       if (((bytes[5] ?? 0) & 0x80) === 0 || payload.length < 32) return;
-      const decipher = createDecipheriv("aes-128-cbc", session.k2.subarray(0, 16), payload.subarray(0, 16)).setAutoPadding(false);
+      const decipher = createDecipheriv(
+        "aes-128-cbc",
+        session.k2.subarray(0, 16),
+        payload.subarray(0, 16),
+      ).setAutoPadding(false);
       const plain = Buffer.concat([decipher.update(payload.subarray(16)), decipher.final()]);
       message = plain.subarray(0, plain.length - 1 - (plain.at(-1) ?? 0));
     }
     if (message.length < 7 || sum(message.subarray(0, 3)) !== 0 || sum(message.subarray(3)) !== 0) return;
-    const command = { netFn: (message[1] ?? 0) >> 2, command: message[5] ?? 0, data: Buffer.from(message.subarray(6, -1)) };
+    const command = {
+      netFn: (message[1] ?? 0) >> 2,
+      command: message[5] ?? 0,
+      data: Buffer.from(message.subarray(6, -1)),
+    };
     this.received.push(command);
     const meddling = this.meddle(command);
     if (meddling === "ignore") return;
@@ -347,7 +377,12 @@ export class IpmiResponder {
   /** Figure 13-4: addresses, sequence and LUNs turned round. */
   #response(request: Buffer, data: Buffer): Buffer {
     const head = Buffer.from([request[3] ?? 0, ((((request[1] ?? 0) >> 2) + 1) << 2) | ((request[4] ?? 0) & 3)]);
-    const body = Buffer.from([request[0] ?? 0, ((request[4] ?? 0) & 0xfc) | ((request[1] ?? 0) & 3), request[5] ?? 0, ...data]);
+    const body = Buffer.from([
+      request[0] ?? 0,
+      ((request[4] ?? 0) & 0xfc) | ((request[1] ?? 0) & 3),
+      request[5] ?? 0,
+      ...data,
+    ]);
     return Buffer.concat([head, Buffer.from([-sum(head) & 0xff]), body, Buffer.from([-sum(body) & 0xff])]);
   }
 

@@ -61,16 +61,21 @@ export class LossyUdpProxy {
     if (copies === 2) this.counters.repeated += 1;
     for (let copy = 0; copy < copies; copy += 1) {
       this.counters.passed += 1;
-      const timer = setTimeout(() => {
-        this.#timers.delete(timer);
-        send();
-      }, this.#random.below(jitterMs + 1));
+      const timer = setTimeout(
+        () => {
+          this.#timers.delete(timer);
+          send();
+        },
+        this.#random.below(jitterMs + 1),
+      );
       this.#timers.add(timer);
     }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const timer of this.#timers) clearTimeout(timer);
-    await Promise.all([this.#front, ...this.#backs.values()].map((socket) => new Promise<void>((done) => socket.close(() => done()))));
+    await Promise.all(
+      [this.#front, ...this.#backs.values()].map((socket) => new Promise<void>((done) => socket.close(() => done()))),
+    );
   }
 }

@@ -32,7 +32,7 @@ root=$work/root
 digest=$(bash "$here/build.sh" --key | sha256sum)
 uuid=${digest:0:8}-${digest:8:4}-4${digest:13:3}-8${digest:17:3}-${digest:20:12}
 
-packages=linux-image-cloud-amd64,initramfs-tools,zstd,systemd-sysv,udev,dbus,iproute2,openssh-server,jq
+packages=linux-image-cloud-amd64,initramfs-tools,zstd,systemd-sysv,udev,iproute2,openssh-server,jq
 
 # The system's own sources for Debian itself, whichever of the two forms they have.
 suite=$(. /etc/os-release && echo "$VERSION_CODENAME")
@@ -53,15 +53,14 @@ mmdebstrap --quiet --variant=minbase --include="$packages" \
     --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/info/*' \
     --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
     --dpkgopt='path-include=/usr/share/doc/*/copyright' \
-    --setup-hook="mkdir -p \"\$1/etc/initramfs-tools/conf.d\" && cp '$here/initramfs.conf' \"\$1/etc/initramfs-tools/conf.d/ironrack\"" \
-    --setup-hook="cp '$here/initramfs.modules' \"\$1/etc/initramfs-tools/modules\"" \
+    --setup-hook="'$here/initramfs/install' \"\$1\"" \
     --dpkgopt='force-confold' \
     "$suite" "$root" "$work/sources"/debian.* > "$work/mmdebstrap.log" 2>&1 || { tail -n 20 "$work/mmdebstrap.log" >&2; die "mmdebstrap failed"; }
 
 echo "image: setting it up"
 cp -r --no-preserve=ownership "$here/root/." "$root/"
 chmod 755 "$root/usr/local/sbin/config-drive"
-echo "UUID=$uuid / ext4 defaults,errors=remount-ro 0 1" > "$root/etc/fstab"
+echo "UUID=$uuid / ext4 defaults,errors=remount-ro 0 0" > "$root/etc/fstab"
 echo debian > "$root/etc/hostname"
 printf '127.0.0.1 localhost\n::1 localhost ip6-localhost\n' > "$root/etc/hosts"
 chroot "$root" useradd -m -s /bin/bash debian

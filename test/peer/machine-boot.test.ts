@@ -1,0 +1,91 @@
+import assert from "node:assert/strict";
+import { copyFileSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import type { Child } from "../rack/child.ts";
+import { OVMF_CODE, OVMF_VARIABLES } from "../rack/qemu-arguments.ts";
+import { BootLab, SERVER, SERVER_PORT_HTTP } from "./boot-lab.ts";
+
+const MAC = "52:54:00:79:00:77";
+const HTTP = `http://${SERVER}:${SERVER_PORT_HTTP}`;
+const TAP = ["ip tuntap add tap0 mode tap", "ip link set tap0 master br0 up"];
+
+/** Programs of Debian's package ipxe that iPXE takes for a kernel: enough to see that the kernel is fetched and started. */
+const BIOS_KERNEL = "/usr/lib/ipxe/ipxe.lkrn";
+const UEFI_KERNEL = "/usr/lib/ipxe/ipxe.efi";
+
+/** A machine without a disk; TCG, as test/rack/qemu-arguments.ts says why. Its serial line goes to `console`. */
+function machine(lab: BootLab, nic: string, more: readonly string[]): Child {
+  return lab.enclosure.spawn("rack", [
+    "qemu-system-x86_64", "-machine", "q35,smm=off,graphics=off", "-accel", "tcg,thread=multi", "-cpu", "max", "-m", "512", "-nodefaults",
+    "-display", "none", "-no-reboot", "-uuid", "c1d7c0de-0001-4000-8000-000000000079",
+    "-netdev", "tap,id=net0,ifname=tap0,script=no,downscript=no", "-device", nic,
+    "-serial", `file:${join(lab.directory, "console")}`, ...more,
+  ]);
+}
+
+function firmwareOvmf(lab: BootLab): readonly string[] {
+  const variables = join(lab.directory, "vars.fd");
+  copyFileSync(OVMF_VARIABLES, variables);
+  return [
+    "-object", "rng-random,id=rng0,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng0",
+    "-drive", `if=pflash,format=raw,unit=0,readonly=on,file=${OVMF_CODE}`, "-drive", `if=pflash,format=raw,unit=1,file=${variables}`,
+  ];
+}
+
+async function fetched(lab: BootLab, path: string, within_s: number): Promise<void> {
+  try {
+    await lab.logged((line) => line["event"] === "http.served" && line["path"] === path && line["status"] === 200, within_s);
+  } catch (error) {
+    throw new Error(`${path} was not fetched; console:\n${readFileSync(join(lab.directory, "console"), "latin1").slice(-3000)}`, { cause: error });
+  }
+}
+
+test("SeaBIOS with an iPXE ROM gets its script at once, then kernel and initrd", async () => {
+  await using lab = await BootLab.open({ nodes: [{ mac: MAC, bootTarget: "ramdisk" }], kernel: BIOS_KERNEL }, TAP);
+  await using _qemu = machine(lab, `virtio-net-pci,netdev=net0,mac=${MAC},bootindex=1`, []);
+  await fetched(lab, "/ramdisk/initrd", 90);
+  await fetched(lab, `/boot/${MAC.replaceAll(":", "-")}.ipxe`, 1);
+  await fetched(lab, "/ramdisk/kernel", 1);
+  const offer = lab.answers()[0];
+  assert.equal(offer?.["answer"], "offer");
+  assert.equal(offer["boot"], `${HTTP}/boot/${MAC.replaceAll(":", "-")}.ipxe`);
+  assert.match(String(offer["firmware"]), /^ipxe x86 BIOS$/);
+});
+
+test("OVMF's own PXE gets snponly.efi by TFTP, which gets its script, kernel and initrd", async () => {
+  await using lab = await BootLab.open({ nodes: [{ mac: MAC, bootTarget: "ramdisk" }], kernel: UEFI_KERNEL }, TAP);
+  await using _qemu = machine(lab, `virtio-net-pci,netdev=net0,mac=${MAC},bootindex=1,romfile=`, firmwareOvmf(lab));
+  await fetched(lab, "/ramdisk/initrd", 180);
+  await fetched(lab, "/ramdisk/kernel", 1);
+  const done = await lab.logged((line) => line["event"] === "tftp.done", 1);
+  assert.equal(done["file"], "snponly.efi");
+  assert.equal(done["mac"], MAC);
+  assert.deepEqual(
+    [...new Set(lab.answers().map((line) => `${line["firmware"]}: ${line["boot"]}`))].slice(0, 2),
+    ["pxe x64 UEFI: snponly.efi", `ipxe x64 UEFI: ${HTTP}/boot/${MAC.replaceAll(":", "-")}.ipxe`],
+  );
+});
+
+test("an iPXE ROM of a machine that is to boot its disk gets an address and no file, and leaves the network", async () => {
+  await using lab = await BootLab.open({ nodes: [{ mac: MAC, bootTarget: "disk" }] }, TAP);
+  await using _qemu = machine(lab, `virtio-net-pci,netdev=net0,mac=${MAC},bootindex=1`, []);
+  const ack = await lab.logged((line) => line["answer"] === "ack", 90);
+  assert.equal(ack["boot"], "none");
+  await lab.wait(3);
+  assert.ok(!lab.lines().some((line) => line["event"] === "http.served"));
+});
+
+test("an unknown machine gets an address and is not disturbed", async () => {
+  await using lab = await BootLab.open({}, TAP);
+  await using _qemu = machine(lab, `virtio-net-pci,netdev=net0,mac=${MAC},bootindex=1`, []);
+  const ack = await lab.logged((line) => line["answer"] === "ack", 90);
+  assert.equal(ack["boot"], "none");
+  assert.equal(ack["boot_reason"], "port unknown and discovery off");
+});
+
+test("an unknown machine is booted into the ramdisk when discovery is on", async () => {
+  await using lab = await BootLab.open({ discovery: true, kernel: BIOS_KERNEL }, TAP);
+  await using _qemu = machine(lab, `virtio-net-pci,netdev=net0,mac=${MAC},bootindex=1`, []);
+  await fetched(lab, "/ramdisk/initrd", 90);
+});

@@ -20,6 +20,8 @@ export interface SiteTransportParts {
 }
 
 const CALL_TIMEOUT = seconds(120);
+/** A broker that never answered is given up after so long: its address is probably wrong. */
+const FIRST_CONNECT = seconds(15);
 /** After so long without an answer the command is sent again, with the same id: the rack carries it out once. */
 const REPEAT = seconds(15);
 
@@ -32,6 +34,7 @@ export class SiteTransport implements Transport {
   readonly #waiting = new Map<string, (reply: RpcReply) => void>();
   readonly #listeners = new Set<(event: HistoryEntry) => void>();
   #connection: Promise<MqttConnection> | undefined;
+  #everConnected = false;
 
   constructor(parts: SiteTransportParts) {
     this.#parts = parts;
@@ -44,6 +47,7 @@ export class SiteTransport implements Transport {
     const { clock, random } = this.#parts;
     using deadline = clock.deadline(options.timeout ?? CALL_TIMEOUT, options.signal);
     const id = random.uuid();
+    const start = clock.now();
     const backOff = new BackOff({ first: millis(250), longest: seconds(5), random });
     const payload = encodeRequest({ id, method, params });
     let trouble: Fault | undefined;
@@ -64,7 +68,7 @@ export class SiteTransport implements Transport {
           if (got !== undefined) return resultOf(got);
         } catch (error) {
           const fault = toFault(error);
-          if (deadline.signal.aborted || fault.retry === "never" || fault.code === "broker.refused") throw fault;
+          if (deadline.signal.aborted || !this.#mayPass(fault, clock.now() - start)) throw fault;
           trouble = fault;
           await clock.sleep(backOff.next(), deadline.signal);
         }
@@ -97,16 +101,43 @@ export class SiteTransport implements Transport {
     return new Fault("timeout", "rack.silent", message, trouble === undefined ? {} : { cause: trouble });
   }
 
+  /** Whether trouble with the broker is of the kind that passes. */
+  #mayPass(fault: Fault, elapsed: number): boolean {
+    if (fault.retry === "never" || fault.code === "broker.refused") return false;
+    return this.#everConnected || elapsed < FIRST_CONNECT;
+  }
+
   async #connected(signal: AbortSignal): Promise<MqttConnection> {
-    const present = await this.#connection?.catch(() => undefined);
-    if (present !== undefined && !present.ended.aborted) return present;
-    this.#connection = this.#connect(signal);
-    return await this.#connection;
+    for (;;) {
+      const attempt = this.#connection;
+      const present = await attempt?.catch(() => undefined);
+      if (present !== undefined && !present.ended.aborted) return present;
+      if (signal.aborted) throw toFault(signal.reason);
+      // Another call may have begun a new one meanwhile; two with one client id would throw each other out.
+      if (this.#connection === attempt) return await (this.#connection = this.#connect(signal));
+    }
+  }
+
+  /** As #connected, through a broker that is away for a while. */
+  async #reconnected(signal: AbortSignal): Promise<MqttConnection> {
+    const { clock, random } = this.#parts;
+    const backOff = new BackOff({ first: millis(250), longest: seconds(10), random });
+    const start = clock.now();
+    for (;;) {
+      try {
+        return await this.#connected(signal);
+      } catch (error) {
+        const fault = toFault(error);
+        if (signal.aborted || !this.#mayPass(fault, clock.now() - start)) throw fault;
+        await clock.sleep(backOff.next(), signal);
+      }
+    }
   }
 
   async #connect(signal: AbortSignal): Promise<MqttConnection> {
     const { server, clock } = this.#parts;
     const connection = await MqttConnection.open({ server, onMessage: async (message) => this.#receive(message), clock }, signal);
+    this.#everConnected = true;
     await connection.subscribe([this.#replyTopic, ...(this.#listeners.size > 0 ? [this.#topics.event] : [])]);
     return connection;
   }
@@ -142,9 +173,10 @@ export class SiteTransport implements Transport {
       let complete: MqttConnection | undefined;
       for (;;) {
         if (signal.aborted) throw toFault(signal.reason);
-        const connection = await this.#connected(signal);
+        const connection = await this.#reconnected(signal);
         if (complete !== connection) {
-          await connection.subscribe([this.#topics.event]);
+          // A connection that ends here is seen as ended in the next round.
+          await connection.subscribe([this.#topics.event]).catch(() => undefined);
           // What was published before the subscription, or while the connection was away, is asked for.
           const missed: ReturnType<typeof parseEventList> = await this.#missed(seq, signal);
           yield* missed.events;
@@ -174,7 +206,7 @@ export class SiteTransport implements Transport {
       const answer = await this.call("event.list", { after: seq ?? Number.MAX_SAFE_INTEGER, limit: 500 }, { signal, timeout: seconds(20) });
       return parseEventList(answer);
     } catch (error) {
-      if (!isFault(error) || error.code !== "rack.silent") throw error;
+      if (!isFault(error) || error.kind !== "timeout") throw error;
       return { events: [], lastSeq: seq ?? 0 };
     }
   }

@@ -168,8 +168,9 @@ export class SiteSession implements AsyncDisposable {
     this.#nodes = nodes;
     this.#inbox.attach(connection);
     try {
-      await this.#sendStatus(connection);
+      // "Online" means that a command sent now arrives.
       await connection.subscribe([this.#topics.command, this.#topics.nodes]);
+      await this.#sendStatus(connection);
       await nodes.refreshAll();
       await Promise.race([events.run(signal), this.#repeatStatus(connection, nodes, signal)]);
     } catch (error) {

@@ -1,0 +1,64 @@
+#include "inventory.hpp"
+
+#include "../root_device.hpp"
+#include "bmc.hpp"
+#include "boot.hpp"
+#include "cpu.hpp"
+#include "disks.hpp"
+#include "interfaces.hpp"
+#include "memory.hpp"
+#include "system_vendor.hpp"
+
+#include <array>
+#include <unistd.h>
+
+namespace agent {
+
+Json collect_inventory(const Machine& machine, const KernelCommandLine& command_line)
+{
+    Json interfaces = Json::array();
+    for (const Interface& interface : collect_interfaces(machine)) {
+        interfaces.push_back(interface_as_json(interface));
+    }
+    Json disks = Json::array();
+    for (const Disk& disk : collect_disks(machine)) {
+        disks.push_back(disk_as_json(disk));
+    }
+    std::array<char, 256> hostname{};
+    ::gethostname(hostname.data(), hostname.size() - 1);
+
+    Json inventory = {
+        {"interfaces", std::move(interfaces)},
+        {"cpu", collect_cpu(machine)},
+        {"disks", std::move(disks)},
+        {"memory", collect_memory(machine)},
+        {"system_vendor", collect_system_vendor(machine)},
+        {"boot", collect_boot(machine, command_line)},
+        {"hostname", hostname.data()},
+    };
+    inventory.update(collect_bmc(machine));
+    return inventory;
+}
+
+Json collect_inspection(const Machine& machine, const KernelCommandLine& command_line)
+{
+    Json inspection = {
+        {"inventory", collect_inventory(machine, command_line)},
+        {"root_disk", nullptr},
+        {"boot_interface", nullptr},
+        {"configuration", {{"collectors", {"default"}}, {"managers", {{{"name", "ironrack"}, {"version", "1"}}}}}},
+    };
+    if (const auto root = choose_root_device(collect_disks(machine), Json::object())) {
+        inspection["root_disk"] = disk_as_json(*root);
+    }
+    // In pxelinux's form, hardware type first, as IPA hands on what the boot loader wrote.
+    if (auto mac = parse_mac_address(command_line.value_of("BOOTIF").value_or(""))) {
+        for (char& c : *mac) {
+            c = c == ':' ? '-' : c;
+        }
+        inspection["boot_interface"] = "01-" + *mac;
+    }
+    return inspection;
+}
+
+}  // namespace agent

@@ -54,6 +54,7 @@ export const logEvents = {
   "agent.command": "A command was given to an agent",
   "image.stream": "An image is being written to a machine's disk",
   "image.cached": "An image is in the cache and its checksum is right",
+  "image.retry": "The transfer of an image broke and is resumed",
   "bmc.retry": "A BMC did not answer and is asked again",
   "bmc.malformed": "A BMC sent packets that are not of IPMI's format; counted, dropped, logged once for each BMC",
   "power.synced": "The power state of a node was read from its BMC and differs from what was known",

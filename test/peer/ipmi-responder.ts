@@ -426,10 +426,14 @@ export class IpmiResponder {
   }
 
   #power(on: boolean): void {
+    if (this.#options.powerDelayMs === undefined) {
+      this.powerOn = on;
+      return;
+    }
     const timer = setTimeout(() => {
       this.#timers.delete(timer);
       this.powerOn = on;
-    }, this.#options.powerDelayMs ?? 0);
+    }, this.#options.powerDelayMs);
     this.#timers.add(timer);
   }
 

@@ -12,7 +12,13 @@ import {
   type RakpContext,
   type SessionKeys,
 } from "../../../../src/protocol/ipmi/rakp-keys.ts";
-import { decodeRakp1, decodeRakp3, encodeRakp2, encodeRakp4, type Rakp2 } from "../../../../src/protocol/ipmi/rakp-message.ts";
+import {
+  decodeRakp1,
+  decodeRakp3,
+  encodeRakp2,
+  encodeRakp4,
+  type Rakp2,
+} from "../../../../src/protocol/ipmi/rakp-message.ts";
 import { seal, type Session } from "../../../../src/protocol/ipmi/session.ts";
 import {
   decodeSessionPacket,
@@ -106,7 +112,12 @@ export function rakp2CodeLength(suite: number): number {
 
 /** The BMC's end of a session: it seals with the ids turned round. */
 export function bmcEnd(session: Session): Session {
-  return { ...session, managedSessionId: session.consoleSessionId, consoleSessionId: session.managedSessionId, nextSequence: 1 };
+  return {
+    ...session,
+    managedSessionId: session.consoleSessionId,
+    consoleSessionId: session.managedSessionId,
+    nextSequence: 1,
+  };
 }
 
 export function sealAnswer(end: Session, message: LanMessage): { readonly end: Session; readonly bytes: Uint8Array } {

@@ -32,7 +32,10 @@ export interface Capture {
 
 export const captures: readonly Capture[] = readdirSync(directory)
   .filter((file) => file.endsWith(".json"))
-  .map((file) => ({ ...(JSON.parse(readFileSync(new URL(file, directory), "utf8")) as Capture), name: file.slice(0, -5) }));
+  .map((file) => ({
+    ...(JSON.parse(readFileSync(new URL(file, directory), "utf8")) as Capture),
+    name: file.slice(0, -5),
+  }));
 
 export function capture(name: string): Capture {
   const found = captures.find((one) => one.name === name);

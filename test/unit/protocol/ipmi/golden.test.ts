@@ -29,7 +29,17 @@ import {
   encodeSessionPacket,
   type PayloadType,
 } from "../../../../src/protocol/ipmi/session-packet.ts";
-import { bytesOf, capture, captures, codeLengthOf, contextOf, decoded, messagesOf, sameBytes, sessions } from "./golden-capture.ts";
+import {
+  bytesOf,
+  capture,
+  captures,
+  codeLengthOf,
+  contextOf,
+  decoded,
+  messagesOf,
+  sameBytes,
+  sessions,
+} from "./golden-capture.ts";
 
 /** Decodes a payload of session setup and encodes it again. */
 function again(type: PayloadType, payload: Uint8Array, suite: number): Uint8Array {
@@ -108,7 +118,10 @@ for (const one of captures.filter(({ name }) => name !== "ping")) {
           const whole = again(packet.type, cut, one.suite ?? 3);
           sameBytes(whole, cut.subarray(0, whole.length));
           const refused = packet.payload[1] !== 0;
-          assert.ok(packet.type === "rakp-3" || packet.type === "rakp-4" || refused, `${packet.type} cut to ${length} decodes`);
+          assert.ok(
+            packet.type === "rakp-3" || packet.type === "rakp-4" || refused,
+            `${packet.type} cut to ${length} decodes`,
+          );
         } catch (error) {
           assert.ok(error instanceof MalformedFault, String(error));
         }

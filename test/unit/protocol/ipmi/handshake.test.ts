@@ -116,7 +116,8 @@ test("asks for the IPMI 2.0 form of the capabilities of this channel — IPMI 2.
   const ours = decodeSessionPacket(new Run().sent, 0);
   const theirs = decodeSessionPacket(bytesOf(capture("suite-3-power").packets[0] ?? { hex: "" }), 0);
   // ipmitool counts rqSeq from 0 and we from 1: rqSeq and its checksum differ.
-  const mask = (bytes: Uint8Array): Uint8Array => bytes.map((byte, at) => (at === 4 || at === bytes.length - 1 ? 0 : byte));
+  const mask = (bytes: Uint8Array): Uint8Array =>
+    bytes.map((byte, at) => (at === 4 || at === bytes.length - 1 ? 0 : byte));
   sameBytes(mask(ours.payload), mask(theirs.payload));
 });
 
@@ -292,7 +293,12 @@ test("an answer of another kind, to another session, or to nobody is dropped at 
 test("what is not of the format is dropped as malformed and changes nothing", () => {
   const run = new Run().toRakp1();
   const before = run.state;
-  for (const bytes of [new Uint8Array(0), Uint8Array.of(6, 0, 0xff, 7), new Uint8Array(60), Uint8Array.of(6, 0, 0xff, 7, 6, 0x13, 1)]) {
+  for (const bytes of [
+    new Uint8Array(0),
+    Uint8Array.of(6, 0, 0xff, 7),
+    new Uint8Array(60),
+    Uint8Array.of(6, 0, 0xff, 7, 6, 0x13, 1),
+  ]) {
     run.packet(bytes);
     assert.ok(run.ignored);
     assert.ok(run.outputs[0]?.kind === "ignored" && run.outputs[0].malformed);

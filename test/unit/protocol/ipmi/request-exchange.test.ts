@@ -90,7 +90,9 @@ test("a read is sent again with the same rqSeq in a packet of its own, as often 
     run.timeout();
   }
   assert.equal(sequences.size, 3);
-  assert.ok(run.only.kind === "failed" && run.only.fault.code === "ipmi.no-answer" && run.only.fault.kind === "timeout");
+  assert.ok(
+    run.only.kind === "failed" && run.only.fault.code === "ipmi.no-answer" && run.only.fault.kind === "timeout",
+  );
 });
 
 test("an action is never sent twice: without an answer it is ipmi.unconfirmed", () => {
@@ -124,7 +126,11 @@ test("the second of two copies of an answer is dropped by the next request", () 
 test("an answer to another command with the same rqSeq is dropped", () => {
   const run = new Run(fresh, getChassisStatus, undefined);
   const { request } = run;
-  for (const other of [{ ...request, command: 0x02 }, { ...request, netFn: 6 }, { ...request, sequence: 5 }]) {
+  for (const other of [
+    { ...request, command: 0x02 },
+    { ...request, netFn: 6 },
+    { ...request, sequence: 5 },
+  ]) {
     run.packet(run.answer(response(other, [0, 1, 0, 0])));
     assert.equal(run.only.kind, "ignored");
   }
@@ -133,7 +139,9 @@ test("an answer to another command with the same rqSeq is dropped", () => {
 test("a completion code other than 0 ends the request with its fault", () => {
   const run = new Run(fresh, chassisControl, { action: "power-up" });
   run.packet(run.answer(response(run.request, [0xd4])));
-  assert.ok(run.only.kind === "failed" && run.only.fault.code === "ipmi.completion.d4" && run.only.fault.kind === "refused");
+  assert.ok(
+    run.only.kind === "failed" && run.only.fault.code === "ipmi.completion.d4" && run.only.fault.kind === "refused",
+  );
 });
 
 test("a busy BMC (C0h) did nothing and is asked again after the wait; at last the fault is busy", () => {

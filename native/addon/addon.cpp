@@ -1,0 +1,17 @@
+#include "addon/functions.hpp"
+
+namespace {
+
+Napi::Object initialise(Napi::Env env, Napi::Object exports) {
+  using namespace ironrack::addon;
+  exports.Set("bindUdpToInterface", Napi::Function::New<bind_udp_to_interface>(env, "bindUdpToInterface"));
+  exports.Set("sdNotify", Napi::Function::New<sd_notify>(env, "sdNotify"));
+  exports.Set("lockFile", Napi::Function::New<lock_file>(env, "lockFile"));
+  exports.Set("setPeerHardwareAddress", Napi::Function::New<set_peer_hardware_address>(env, "setPeerHardwareAddress"));
+  exports.Set("startStream", Napi::Function::New<start_stream>(env, "startStream"));
+  return exports;
+}
+
+}  // namespace
+
+NODE_API_MODULE(ironrack, initialise)

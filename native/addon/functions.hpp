@@ -1,0 +1,23 @@
+// The functions of the addon; src/core/native-addon.ts has their types.
+#pragma once
+
+#include <napi.h>
+
+namespace ironrack::addon {
+
+/// bindUdpToInterface({ interface, address, port, broadcast }) → descriptor
+Napi::Value bind_udp_to_interface(const Napi::CallbackInfo& info);
+
+/// sdNotify(state) → whether there is a service manager that was told
+Napi::Value sd_notify(const Napi::CallbackInfo& info);
+
+/// lockFile(path) → { release() } or false when another holds it
+Napi::Value lock_file(const Napi::CallbackInfo& info);
+
+/// setPeerHardwareAddress({ interface, address, hardwareAddress })
+Napi::Value set_peer_hardware_address(const Napi::CallbackInfo& info);
+
+/// startStream(request, onProgress, onEnd) → { cancel() }
+Napi::Value start_stream(const Napi::CallbackInfo& info);
+
+}  // namespace ironrack::addon

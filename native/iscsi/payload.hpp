@@ -1,0 +1,26 @@
+// Bytes that a command sends: in memory, or still in a file so that the kernel can send them without a copy.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "bytes/endian.hpp"
+
+namespace ironrack::iscsi {
+
+struct FilePart {
+  std::uint64_t file_offset = 0;
+  std::uint32_t length = 0;
+  const std::byte* mapped = nullptr;  // the same bytes mapped. Only the kernel may touch them: there a truncated file is EFAULT, here it would be SIGBUS
+};
+
+/// A view; its owner keeps the bytes until the command's completion has been taken.
+struct Payload {
+  const std::byte* memory = nullptr;
+  int file = -1;
+  std::span<const FilePart> parts;  // consecutive; used when memory is null
+  std::uint32_t begin = 0;          // where in memory or parts this command's bytes begin
+  std::uint32_t length = 0;
+};
+
+}  // namespace ironrack::iscsi

@@ -1,0 +1,139 @@
+// The full-feature phase of RFC 7143 on one connection, as a machine without sockets: commands and PDUs go in, bytes to
+// send and completions come out.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <array>
+#include <deque>
+#include <optional>
+#include <vector>
+
+#include "iscsi/framer.hpp"
+#include "iscsi/login.hpp"
+#include "iscsi/payload.hpp"
+#include "iscsi/scsi.hpp"
+
+namespace ironrack::iscsi {
+
+struct Command {
+  Cdb cdb{};
+  Payload out;                 // data to the target
+  std::span<std::byte> in;     // room for data from it
+  std::uint64_t cookie = 0;    // comes back in the completion
+};
+
+struct Completion {
+  std::uint64_t cookie = 0;
+  std::uint8_t response = 0;  // not 0: the target could not execute the command, RFC 7143 §11.4.3
+  ScsiStatus status = ScsiStatus::good;
+  std::optional<Sense> sense;
+  std::uint32_t received = 0;  // bytes now in Command::in
+  std::uint32_t untaken = 0;   // bytes of Command::out that the target did not take
+};
+
+/// What to hand to the socket next: some memory, or a run of a file.
+struct Burst {
+  std::size_t count = 0;  // of iovecs filled
+  int file = -1;
+  std::uint64_t file_offset = 0;
+  std::size_t file_length = 0;
+  bool more = false;  // further output follows at once
+};
+
+class Session {
+ public:
+  static constexpr std::size_t kMostCommands = 128;
+
+  Session(const Negotiated& negotiated, std::uint16_t lun, std::uint64_t now_ms);
+
+  /// How many commands may be submitted now, by the target's window and by what still waits for the socket.
+  [[nodiscard]] std::size_t room() const;
+  [[nodiscard]] std::size_t outstanding() const { return outstanding_; }
+  void submit(const Command& command, std::uint64_t now_ms);
+  /// The longest data segment that the target takes.
+  [[nodiscard]] std::uint32_t max_segment() const { return negotiated_.max_recv_data_segment_length; }
+
+  /// Asks the target for a sign of life.
+  void ping(std::uint64_t now_ms);
+  void logout();
+
+  /// A fault means that this connection is of no more use.
+  Result<void> receive(const Frame& frame, std::uint64_t now_ms);
+  std::vector<Completion> take_completions() { return std::exchange(completions_, {}); }
+
+  [[nodiscard]] bool has_output() const { return !queue_.empty(); }
+  [[nodiscard]] Burst next_burst(std::span<iovec> room) const;
+  void sent(std::size_t count);
+
+  /// The target wants the session to end (Async Message 1, 2, 3 or 4).
+  [[nodiscard]] bool asked_to_leave() const { return asked_to_leave_; }
+  [[nodiscard]] bool logged_out() const { return logged_out_; }
+  [[nodiscard]] std::uint64_t heard_ms() const { return heard_ms_; }
+  [[nodiscard]] std::optional<std::uint64_t> pinged_ms() const { return pinged_ms_; }
+  /// When the oldest unanswered command was submitted.
+  [[nodiscard]] std::optional<std::uint64_t> oldest_ms() const;
+
+ private:
+  struct Task {
+    bool used = false;
+    std::uint32_t generation = 0;
+    Command command;
+    std::uint64_t submitted_ms = 0;
+    std::uint32_t solicited = 0;     // next offset an R2T may ask for
+    std::uint32_t r2t_sn = 0;
+    std::uint32_t queued = 0;        // PDUs that still refer to the command's bytes
+    bool answered = false;
+    Completion completion;
+  };
+
+  struct OutPdu {
+    std::array<std::byte, kHeaderSize + 4> head{};
+    std::array<std::byte, 8> tail{};
+    std::uint8_t head_length = 0;
+    std::uint8_t tail_length = 0;
+    std::uint32_t task = 0;     // index of the task whose payload it carries; kNoTask: none
+    std::uint32_t offset = 0;   // within the payload
+    std::uint32_t length = 0;
+    [[nodiscard]] std::size_t size() const { return head_length + length + tail_length; }
+  };
+
+  void push(const Header& header, std::uint32_t task, std::uint32_t offset, std::uint32_t length);
+  void push_data(std::uint32_t index, std::uint32_t ttt, std::uint32_t offset, std::uint32_t length);
+  Task* find(std::uint32_t itt);
+  std::uint32_t tag_of(std::uint32_t index) const;
+  void complete_if_over(std::uint32_t index);
+  void note_window(const Window& window, bool carries_status);
+
+  Result<void> on(const NopIn& pdu, const Frame& frame);
+  Result<void> on(const ScsiResponse& pdu, const Frame& frame);
+  Result<void> on(const TaskManagementResponse& pdu, const Frame& frame);
+  Result<void> on(const LoginResponse& pdu, const Frame& frame);
+  Result<void> on(const TextResponse& pdu, const Frame& frame);
+  Result<void> on(const DataIn& pdu, const Frame& frame);
+  Result<void> on(const LogoutResponse& pdu, const Frame& frame);
+  Result<void> on(const ReadyToTransfer& pdu, const Frame& frame);
+  Result<void> on(const AsyncMessage& pdu, const Frame& frame);
+  Result<void> on(const Reject& pdu, const Frame& frame);
+
+  Negotiated negotiated_;
+  std::uint64_t lun_;
+  std::uint32_t cmd_sn_;
+  std::uint32_t exp_stat_sn_;
+  std::uint32_t max_cmd_sn_;
+  std::uint32_t exp_cmd_sn_;
+  std::vector<Task> tasks_;
+  std::size_t outstanding_ = 0;
+  std::deque<OutPdu> queue_;
+  std::size_t queue_bytes_ = 0;
+  std::size_t head_sent_ = 0;  // bytes of the first PDU that are gone
+  std::vector<Completion> completions_;
+  std::uint64_t heard_ms_;
+  std::optional<std::uint64_t> pinged_ms_;
+  std::uint32_t unsent_answers_ = 0;
+  bool asked_to_leave_ = false;
+  bool logging_out_ = false;
+  bool logged_out_ = false;
+};
+
+}  // namespace ironrack::iscsi

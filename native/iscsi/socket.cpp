@@ -1,0 +1,87 @@
+#include "iscsi/socket.hpp"
+
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <memory>
+
+namespace ironrack::iscsi {
+namespace {
+
+Fault lost(const char* what, int error) {
+  Fault fault = system_fault(FaultKind::unreachable, "iscsi.connection-lost", what, error);
+  fault.retry = Retry::later;
+  return fault;
+}
+
+}  // namespace
+
+Result<Socket> Socket::connect(const std::string& address, std::uint16_t port) {
+  addrinfo hints{};
+  hints.ai_family = AF_UNSPEC;
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV;
+  addrinfo* found = nullptr;
+  if (::getaddrinfo(address.c_str(), std::to_string(port).c_str(), &hints, &found) != 0) {
+    return std::unexpected(Fault{FaultKind::invalid, "iscsi.address", "the target's address is not a numeric IP address", Retry::never, {}}.with("address", address));
+  }
+  const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> guard(found, &::freeaddrinfo);
+  UniqueFd fd(::socket(found->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!fd) return std::unexpected(system_fault(FaultKind::internal, "iscsi.socket", "no socket can be made", errno));
+  const int on = 1;
+  ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  if (::connect(fd.get(), found->ai_addr, found->ai_addrlen) != 0 && errno != EINPROGRESS) {
+    return std::unexpected(lost("the target cannot be reached", errno));
+  }
+  return Socket(std::move(fd));
+}
+
+Result<void> Socket::connected() const {
+  int error = 0;
+  socklen_t size = sizeof error;
+  ::getsockopt(fd_.get(), SOL_SOCKET, SO_ERROR, &error, &size);
+  if (error != 0) return std::unexpected(lost("the target cannot be reached", error));
+  return {};
+}
+
+Result<std::size_t> Socket::send(ByteSpan bytes) const {
+  const auto count = ::send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+  if (count >= 0) return static_cast<std::size_t>(count);
+  if (errno == EAGAIN || errno == EINTR) return 0;
+  return std::unexpected(lost("the connection to the target broke while sending", errno));
+}
+
+Result<std::size_t> Socket::send(const Burst& burst, std::span<const iovec> vectors) const {
+  if (burst.file >= 0) {
+    auto offset = static_cast<off_t>(burst.file_offset);
+    const auto count = ::sendfile(fd_.get(), burst.file, &offset, burst.file_length);
+    if (count > 0) return static_cast<std::size_t>(count);
+    if (count == 0) return fail(FaultKind::malformed, "image.truncated", "the image file became shorter while it was streamed");
+    if (errno == EAGAIN || errno == EINTR) return 0;
+    if (errno == EIO) return std::unexpected(system_fault(FaultKind::storage, "image.read", "the image cannot be read", errno));
+    return std::unexpected(lost("the connection to the target broke while sending", errno));
+  }
+  msghdr message{};
+  message.msg_iov = const_cast<iovec*>(vectors.data());
+  message.msg_iovlen = burst.count;
+  const auto count = ::sendmsg(fd_.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT | (burst.more ? MSG_MORE : 0));
+  if (count >= 0) return static_cast<std::size_t>(count);
+  if (errno == EAGAIN || errno == EINTR) return 0;
+  // Mapped pages of a file that shrank or cannot be read: the kernel's copy faults, nobody gets a signal.
+  if (errno == EFAULT) return fail(FaultKind::storage, "image.read", "the image cannot be read, or became shorter while it was streamed");
+  return std::unexpected(lost("the connection to the target broke while sending", errno));
+}
+
+Result<std::size_t> Socket::receive(std::span<std::byte> room) const {
+  const auto count = ::recv(fd_.get(), room.data(), room.size(), MSG_DONTWAIT);
+  if (count > 0) return static_cast<std::size_t>(count);
+  if (count == 0) return std::unexpected(Fault{FaultKind::unreachable, "iscsi.connection-lost", "the target closed the connection", Retry::later, {}});
+  if (errno == EAGAIN || errno == EINTR) return 0;
+  return std::unexpected(lost("the connection to the target broke", errno));
+}
+
+}  // namespace ironrack::iscsi

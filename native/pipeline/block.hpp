@@ -1,0 +1,59 @@
+// A run of the virtual disk on its way to all targets.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <vector>
+
+#include "image/source.hpp"
+#include "iscsi/payload.hpp"
+#include "pipeline/buffer_pool.hpp"
+
+namespace ironrack::pipeline {
+
+/// Block boundaries lie at multiples of this, whatever the sector size of a target.
+inline constexpr std::uint64_t kAlignment = 4096;
+/// The data of one write command.
+inline constexpr std::uint32_t kCommandBytes = 262144;
+
+enum class BlockKind : std::uint8_t { zero, memory, file };
+enum class BlockState : std::uint8_t { pending, ready, failed };
+
+struct Block {
+  Block() = default;
+  ~Block();
+  Block(const Block&) = delete;
+  Block& operator=(const Block&) = delete;
+
+  /// Maps the parts of a file block, for targets that take only short PDUs. Only by the thread that sends.
+  bool map();
+
+  std::uint64_t offset = 0;
+  std::uint64_t length = 0;
+  BlockKind kind = BlockKind::zero;
+
+  // memory: filled up with zeroes to a multiple of kAlignment
+  BufferPool* pool = nullptr;
+  std::byte* memory = nullptr;
+  std::vector<image::Extent> extents;  // what to fill it with
+  std::uint32_t checksum = 0;          // CRC32C of the data, when asked for
+
+  // file
+  int file = -1;
+  std::vector<iscsi::FilePart> parts;
+  bool mapped = false;
+
+  std::atomic<BlockState> state = BlockState::pending;
+  Fault fault;  // when failed
+
+ private:
+  struct Mapping {
+    void* address;
+    std::size_t length;
+  };
+  std::vector<Mapping> mappings_;
+};
+
+using BlockRef = std::shared_ptr<Block>;
+
+}  // namespace ironrack::pipeline

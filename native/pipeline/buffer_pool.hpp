@@ -1,0 +1,71 @@
+// A fixed number of equal buffers: what bounds the memory of a job. Pages are touched only when a buffer is first used.
+#pragma once
+
+#include <sys/mman.h>
+
+#include <condition_variable>
+#include <cstddef>
+#include <mutex>
+#include <new>
+#include <span>
+#include <utility>
+#include <vector>
+
+namespace ironrack::pipeline {
+
+class BufferPool {
+ public:
+  BufferPool(std::size_t count, std::size_t size) : count_(count), size_(size) {
+    void* memory = ::mmap(nullptr, count * size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED) throw std::bad_alloc();
+    memory_ = static_cast<std::byte*>(memory);
+    for (std::size_t i = count; i > 0; i--) free_.push_back(memory_ + (i - 1) * size);
+  }
+  ~BufferPool() { ::munmap(memory_, count_ * size_); }
+  BufferPool(const BufferPool&) = delete;
+  BufferPool& operator=(const BufferPool&) = delete;
+
+  /// Waits for a buffer; null once the pool is closed.
+  std::byte* acquire() {
+    std::unique_lock lock(mutex_);
+    waiting_++;
+    room_.wait(lock, [&] { return closed_ || !free_.empty(); });
+    waiting_--;
+    if (closed_) return nullptr;
+    auto* buffer = free_.back();
+    free_.pop_back();
+    return buffer;
+  }
+
+  void release(std::byte* buffer) {
+    const std::lock_guard lock(mutex_);
+    free_.push_back(buffer);  // the last used is the next used: its lines are still in the cache
+    room_.notify_one();
+  }
+
+  void close() {
+    const std::lock_guard lock(mutex_);
+    closed_ = true;
+    room_.notify_all();
+  }
+
+  /// True when somebody waits for a buffer.
+  [[nodiscard]] bool starved() const {
+    const std::lock_guard lock(mutex_);
+    return waiting_ > 0 && free_.empty();
+  }
+
+  [[nodiscard]] std::size_t buffer_size() const { return size_; }
+
+ private:
+  std::size_t count_;
+  std::size_t size_;
+  std::byte* memory_ = nullptr;
+  mutable std::mutex mutex_;
+  std::condition_variable room_;
+  std::vector<std::byte*> free_;
+  int waiting_ = 0;
+  bool closed_ = false;
+};
+
+}  // namespace ironrack::pipeline

@@ -1,0 +1,53 @@
+// Walks the image and lays its blocks on the carousel: holes as runs, stored bytes as file ranges, the rest for the decoders.
+#pragma once
+
+#include <atomic>
+#include <vector>
+
+#include "bytes/interval_set.hpp"
+#include "image/source.hpp"
+#include "pipeline/carousel.hpp"
+#include "pipeline/decode_pool.hpp"
+
+namespace ironrack::pipeline {
+
+struct Record {
+  std::uint64_t offset;
+  std::uint32_t length;
+  std::uint32_t checksum;
+};
+
+class Planner {
+ public:
+  struct Parts {
+    image::Source& source;
+    Carousel& carousel;
+    BufferPool& pool;
+    DecodePool& decoders;
+    bool direct;  // file ranges may go out as they are: nobody needs the bytes in memory
+  };
+
+  explicit Planner(Parts parts);
+
+  /// Lays out everything of `wanted`, perhaps more. Ends early, without a fault, once the carousel is closed.
+  Result<void> run_pass(const IntervalSet& wanted);
+
+  /// Bytes of the virtual disk laid out so far in the furthest pass.
+  [[nodiscard]] std::uint64_t position() const { return position_.load(std::memory_order_relaxed); }
+
+ private:
+  Result<image::Extent> extent_at(std::uint64_t offset);
+  /// The block that begins at `offset`.
+  Result<BlockRef> next_block(std::uint64_t offset);
+
+  Parts parts_;
+  std::uint64_t size_;
+  std::uint64_t block_bytes_;
+  image::Extent current_;
+  std::atomic<std::uint64_t> position_ = 0;
+};
+
+/// Bytes of the buffers that a source needs.
+std::size_t block_bytes(const image::Source& source);
+
+}  // namespace ironrack::pipeline

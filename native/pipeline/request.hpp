@@ -1,0 +1,76 @@
+// What a stream job is asked for, and what it answers.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "bytes/fault.hpp"
+#include "iscsi/login.hpp"
+
+namespace ironrack::pipeline {
+
+enum class HolePolicy : std::uint8_t { disk_is_blank, discard, write_zeroes };
+enum class Verify : std::uint8_t { none, read_back };
+
+struct Checksum {
+  std::string algorithm;  // md5, sha256, sha512
+  std::string value;      // lower-case hexadecimal
+};
+
+struct SourceRequest {
+  std::string path;
+  std::string format;  // raw, qcow2
+  std::optional<Checksum> checksum;
+};
+
+struct TargetRequest {
+  std::string address;
+  std::uint16_t port = 3260;
+  std::string iqn;
+  std::uint16_t lun = 0;
+  std::string initiator_iqn;
+  std::optional<iscsi::ChapCredentials> chap;
+  bool header_digest = false;
+  bool data_digest = false;
+};
+
+struct StreamRequest {
+  SourceRequest source;
+  std::vector<TargetRequest> targets;
+  HolePolicy policy = HolePolicy::write_zeroes;
+  Verify verify = Verify::none;
+};
+
+struct TargetProgress {
+  std::uint64_t written = 0;  // bytes of data that the target acknowledged
+  std::uint64_t skipped = 0;  // bytes of zeroes that were left out, unmapped or zeroed by command
+  std::uint64_t verified = 0;
+  const char* stage = "";
+};
+
+struct Progress {
+  std::uint64_t source_bytes = 0;
+  std::uint64_t virtual_size = 0;
+  std::vector<TargetProgress> targets;
+};
+
+struct TargetSuccess {
+  std::uint64_t bytes = 0;
+  std::uint64_t skipped = 0;
+  double seconds = 0;
+  std::string digest;  // "crc32c:…" over the data extents in order when they were read back, else empty
+};
+
+using TargetResult = Result<TargetSuccess>;
+
+struct StreamResult {
+  std::uint64_t virtual_size = 0;
+  std::optional<Checksum> checksum;
+  std::vector<TargetResult> targets;
+};
+
+using OnProgress = std::function<void(const Progress&)>;
+
+}  // namespace ironrack::pipeline

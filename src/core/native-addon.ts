@@ -1,0 +1,118 @@
+import { createRequire } from "node:module";
+import { fileURLToPath } from "node:url";
+import { Fault, type FaultDetail, type FaultKind, type Retry } from "./fault.ts";
+
+/** Where `bash native/build.sh` puts the addon, seen from build/src/core. */
+const ADDON_PATH = fileURLToPath(new URL("../../native/ironrack.node", import.meta.url));
+
+export interface UdpBinding {
+  /** One interface: packets of others are not received, and all leave through it. */
+  readonly interface: string;
+  /** "0.0.0.0" also receives broadcasts. */
+  readonly address: string;
+  /** 0 takes any free port. */
+  readonly port: number;
+  readonly broadcast: boolean;
+}
+
+export interface FileLock {
+  /** Idempotent. The lock also ends with the process, however that ends. */
+  release(): void;
+}
+
+export interface PeerHardwareAddress {
+  readonly interface: string;
+  readonly address: string;
+  /** "52:54:00:12:34:56" */
+  readonly hardwareAddress: string;
+}
+
+export interface NativeFault {
+  readonly kind: FaultKind;
+  readonly code: string;
+  readonly message: string;
+  readonly retry: Retry;
+  readonly detail: FaultDetail;
+}
+
+export interface NativeStream {
+  cancel(): void;
+}
+
+interface NativeAddon {
+  bindUdpToInterface(binding: UdpBinding): number;
+  sdNotify(state: string): boolean;
+  lockFile(path: string): FileLock | false;
+  setPeerHardwareAddress(peer: PeerHardwareAddress): void;
+  startStream(
+    request: unknown,
+    onProgress: (progress: unknown) => void,
+    onEnd: (fault: NativeFault | null, result: unknown) => void,
+  ): NativeStream;
+}
+
+let loaded: NativeAddon | undefined;
+
+/** The addon, loaded when first asked for, so that programs which need none of it run without it. */
+export function nativeAddon(): NativeAddon {
+  if (loaded !== undefined) return loaded;
+  try {
+    loaded = createRequire(import.meta.url)(ADDON_PATH) as NativeAddon;
+  } catch (error) {
+    throw new Fault("unsupported", "addon.missing", `the native addon cannot be loaded: build it with "bash native/build.sh"`, {
+      detail: { path: ADDON_PATH },
+      cause: error,
+    });
+  }
+  return loaded;
+}
+
+const KIND_OF_ERROR: Readonly<Record<string, FaultKind>> = {
+  EACCES: "refused",
+  EPERM: "refused",
+  EADDRINUSE: "conflict",
+  EADDRNOTAVAIL: "not-found",
+  ENODEV: "not-found",
+  ENXIO: "not-found",
+  ENOENT: "not-found",
+  EINVAL: "invalid",
+};
+
+/** Runs a call of the addon; the system's error becomes a fault that names the call. */
+function asFault<T>(what: string, detail: FaultDetail, call: (addon: NativeAddon) => T): T {
+  const addon = nativeAddon();
+  try {
+    return call(addon);
+  } catch (error) {
+    if (!(error instanceof Error) || !("code" in error) || typeof error.code !== "string") throw error;
+    throw new Fault(KIND_OF_ERROR[error.code] ?? "internal", `system.${error.code}`, `${what}: ${error.message}`, {
+      detail,
+      cause: error,
+    });
+  }
+}
+
+/**
+ * A bound UDP socket on one interface, as a descriptor for `dgram`'s `bind({ fd })`, which then owns it.
+ * @throws Fault refused (no privilege), not-found (interface, address), conflict (port taken)
+ */
+export function bindUdpToInterface(binding: UdpBinding): number {
+  return asFault(`cannot bind UDP port ${binding.port} on ${binding.interface}`, { ...binding }, (addon) =>
+    addon.bindUdpToInterface(binding),
+  );
+}
+
+/** Tells the service manager, sd_notify(3); false when there is none. */
+export function sdNotify(state: string): boolean {
+  return asFault("cannot notify the service manager", {}, (addon) => addon.sdNotify(state));
+}
+
+/** Takes the lock that the file stands for, which must serve as nothing else; false when another holds it. */
+export function lockFile(path: string): FileLock | false {
+  return asFault(`cannot lock ${path}`, { path }, (addon) => addon.lockFile(path));
+}
+
+/** Makes the kernel send to that hardware address without asking by ARP. Needs CAP_NET_ADMIN. */
+export function setPeerHardwareAddress(peer: PeerHardwareAddress): void {
+  asFault(`cannot set the neighbour ${peer.address}`, { ...peer }, (addon) => addon.setPeerHardwareAddress(peer));
+}

@@ -2,9 +2,9 @@
 import { SystemClock } from "../core/clock.ts";
 import { Fault } from "../core/fault.ts";
 import { SystemRandom } from "../core/random.ts";
+import { VERSION } from "../core/version.ts";
 import { runProgram } from "./program.ts";
 import { processTerminal } from "./terminal.ts";
-import { version } from "./version.ts";
 
 const interrupted = new AbortController();
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
@@ -18,7 +18,7 @@ await runProgram(
     terminal: processTerminal,
     clock: new SystemClock(),
     random: new SystemRandom(),
-    version: await version(),
+    version: VERSION,
     interrupted: interrupted.signal,
     exit: (status) => {
       process.exitCode = status;

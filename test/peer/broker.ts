@@ -40,7 +40,6 @@ export class Broker implements AsyncDisposable {
       "persistence true",
       `persistence_location ${broker.#directory}/`,
       "autosave_interval 1",
-      "autosave_on_changes true",
       "max_queued_messages 0",
       "max_inflight_messages 0",
       "set_tcp_nodelay true",

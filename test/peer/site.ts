@@ -1,4 +1,3 @@
-import { once } from "node:events";
 import mqtt, { type IPublishPacket, type MqttClient } from "mqtt";
 import type { JsonObject } from "../../src/core/json.ts";
 
@@ -25,8 +24,8 @@ export class Site implements AsyncDisposable {
     client.on("error", () => undefined);
     client.on("connect", () => (client.stream as unknown as { setNoDelay(on: boolean): void }).setNoDelay(true));
     client.on("message", (topic, payload, packet) => void site.messages.push({ topic, text: payload.toString("utf8"), packet }));
-    await once(client, "connect");
-    await client.subscribeAsync([...topics], { qos: 1, rap: true, nl: true, rh: 0 });
+    await new Promise<void>((resolve) => void client.once("connect", () => resolve()));
+    await client.subscribeAsync([...topics], { qos: 1, rap: true, nl: true, rh: 0 } as const);
     return site;
   }
 

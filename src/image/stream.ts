@@ -81,7 +81,9 @@ export interface StreamOptions {
   readonly onProgress?: (progress: StreamProgress) => void;
 }
 
-type NativeTargetResult = Exclude<TargetResult, { readonly ok: false }> | { readonly ok: false; readonly fault: NativeFault };
+type NativeTargetResult =
+  | Exclude<TargetResult, { readonly ok: false }>
+  | { readonly ok: false; readonly fault: NativeFault };
 
 function faultOf(fault: NativeFault): Fault {
   return new Fault(fault.kind, fault.code, fault.message, { retry: fault.retry, detail: fault.detail });

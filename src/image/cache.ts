@@ -1,10 +1,11 @@
-import { createHash, randomBytes } from "node:crypto";
+import { createHash } from "node:crypto";
 import { createReadStream, rmSync } from "node:fs";
 import { chmod, mkdir, open, readdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type Clock, throwIfAborted } from "../core/clock.ts";
 import { toFault } from "../core/fault.ts";
 import type { Log } from "../core/log.ts";
+import type { Random } from "../core/random.ts";
 import type { Bytes, Millis } from "../core/units.ts";
 import { type Downloaded, ImageDownloader, storageFault, type Validators } from "./image-download.ts";
 import {
@@ -33,10 +34,12 @@ export interface ImageCacheOptions {
   /** Made if it is not there; holds nothing but the cache. */
   readonly directory: string;
   /** The most that is kept; what is in use may exceed it. */
-  readonly capacity: Bytes;
+  readonly maximumBytes: Bytes;
   /** Where images may be named by path. */
   readonly fileDirectories: readonly string[];
   readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
   /** Silence after which a transfer counts as broken. */
   readonly silence?: Millis;
 }
@@ -67,29 +70,34 @@ interface Running {
 export class ImageCache implements AsyncDisposable {
   readonly #options: ImageCacheOptions;
   readonly #downloader: ImageDownloader;
-  readonly #entries: Map<string, Entry>;
+  readonly #entries = new Map<string, Entry>();
+  #opened: Promise<void> | undefined;
   readonly #running = new Map<string, Running>();
   /** Checksums of local files, by file and algorithm, while their inode, size and times stay. */
   readonly #verified = new Map<string, string>();
 
-  private constructor(options: ImageCacheOptions, entries: Map<string, Entry>) {
+  constructor(options: ImageCacheOptions) {
     this.#options = options;
-    this.#entries = entries;
     this.#downloader = new ImageDownloader({
       clock: options.clock,
       ...(options.silence === undefined ? {} : { silence: options.silence }),
     });
   }
 
-  /** Opens the cache; what an earlier process left half done is removed. @throws Fault storage */
-  static async open(options: ImageCacheOptions): Promise<ImageCache> {
-    try {
-      await mkdir(options.directory, { recursive: true, mode: 0o700 });
-      await chmod(options.directory, 0o700);
-      return new ImageCache(options, await readEntries(options.directory));
-    } catch (error) {
+  /** Makes the directory and removes what an earlier process left half done. Done by the first fetch, if not before. @throws Fault storage */
+  open(): Promise<void> {
+    this.#opened ??= this.#open().catch((error: unknown) => {
+      this.#opened = undefined;
       throw storageFault(error);
-    }
+    });
+    return this.#opened;
+  }
+
+  async #open(): Promise<void> {
+    const { directory } = this.#options;
+    await mkdir(directory, { recursive: true, mode: 0o700 });
+    await chmod(directory, 0o700);
+    for (const [key, entry] of await readEntries(directory)) this.#entries.set(key, entry);
   }
 
   /**
@@ -100,6 +108,8 @@ export class ImageCache implements AsyncDisposable {
     throwIfAborted(options.signal);
     const location = locateImage(image.source);
     if (location.kind === "file") return await this.#fromFile(location.path, image.checksum, options);
+    await this.open();
+    throwIfAborted(options.signal);
     const entry = await this.#fromHttp(location.url, image.checksum, options);
     entry.pins += 1;
     await this.#touch(entry);
@@ -130,7 +140,7 @@ export class ImageCache implements AsyncDisposable {
     const key = checksum === undefined ? `url-${sha256(url.href)}` : `${checksum.algorithm}-${checksum.value}`;
     const present = this.#entries.get(key);
     if (present !== undefined && checksum !== undefined) return present;
-    const running = this.#running.get(key) ?? this.#start(key, url, checksum, options.log);
+    const running = this.#running.get(key) ?? this.#start(key, url, checksum);
     return await this.#join(key, running, options);
   }
 
@@ -156,10 +166,10 @@ export class ImageCache implements AsyncDisposable {
     return await Promise.race([running.promise, leave]);
   }
 
-  #start(key: string, url: URL, checksum: ImageChecksum | undefined, log: Log): Running {
+  #start(key: string, url: URL, checksum: ImageChecksum | undefined): Running {
     const controller = new AbortController();
     const watchers = new Set<FetchOptions>();
-    const promise = this.#transfer(key, url, checksum, controller.signal, watchers, log);
+    const promise = this.#transfer(key, url, checksum, controller.signal, watchers);
     const ended = (): void => this.#forget(key, promise);
     promise.then(ended, ended); // all watchers may have left, so nobody else may look at it
     const running: Running = { promise, controller, watchers };
@@ -177,12 +187,11 @@ export class ImageCache implements AsyncDisposable {
     checksum: ImageChecksum | undefined,
     signal: AbortSignal,
     watchers: ReadonlySet<FetchOptions>,
-    log: Log,
   ): Promise<Entry> {
     const started = this.#options.clock.now();
     const present = this.#entries.get(key);
     if (present !== undefined) present.pins += 1; // making room must not take what may turn out unchanged
-    const name = `${key}.${randomBytes(6).toString("hex")}`;
+    const name = `${key}.${this.#options.random.uuid()}`;
     const draft = this.#path(name, "part");
     try {
       const outcome = await this.#downloader.fetch({
@@ -191,7 +200,7 @@ export class ImageCache implements AsyncDisposable {
         checksum,
         known: present?.validators,
         signal,
-        log,
+        log: this.#options.log,
         onProgress: (bytes, total) => {
           for (const watcher of watchers) watcher.onProgress?.(bytes, total);
         },
@@ -200,7 +209,7 @@ export class ImageCache implements AsyncDisposable {
       if (outcome.kind === "unchanged" && present !== undefined) return present;
       if (outcome.kind === "unchanged") throw toFault(new Error("unchanged without a copy"));
       const entry = await this.#keep(key, name, url, outcome);
-      log.info("image.cached", {
+      this.#options.log.info("image.cached", {
         source: shownSource({ kind: "http", url }),
         bytes: entry.bytes,
         elapsed_ms: Math.round(this.#options.clock.now() - started),
@@ -261,7 +270,7 @@ export class ImageCache implements AsyncDisposable {
   #evict(bytes: number): void {
     let sum = [...this.#entries.values()].reduce((total, entry) => total + entry.bytes, 0);
     for (const [key, entry] of [...this.#entries].sort(([, a], [, b]) => a.usedAt - b.usedAt)) {
-      if (sum + bytes <= this.#options.capacity) return;
+      if (sum + bytes <= this.#options.maximumBytes) return;
       if (entry.pins > 0) continue;
       this.#entries.delete(key);
       this.#retire(entry);

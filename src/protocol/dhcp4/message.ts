@@ -2,6 +2,7 @@ import { type Ipv4Address, ipv4FromNumber, ipv4ToNumber } from "../../core/brand
 import { ByteReader } from "../../core/byte-reader.ts";
 import { ByteWriter } from "../../core/byte-writer.ts";
 import { MalformedFault } from "../../core/fault.ts";
+import { joined } from "./option-values.ts";
 import { END, PAD, dhcpOptions, type OptionBytes } from "./options.ts";
 
 /*
@@ -117,7 +118,7 @@ function decodeArea(reader: ByteReader, options: Map<number, Uint8Array>): void 
     const field = `option ${code}`;
     const value = reader.bytes(field, reader.u8(`${field} length`));
     const before = options.get(code);
-    options.set(code, before === undefined ? value : Buffer.concat([before, value]));
+    options.set(code, before === undefined ? value : joined(before, value));
   }
   // A missing END is an error of RFC 2131 §4.1, but old clients end with the datagram; nothing was misread.
 }

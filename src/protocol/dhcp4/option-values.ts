@@ -228,6 +228,14 @@ function decodeName(value: Uint8Array, start: number, field: string): { readonly
   }
 }
 
+/** The parts of a value that was split. @source RFC 3396 §7 */
+export function joined(before: Uint8Array, value: Uint8Array): Uint8Array {
+  const whole = new Uint8Array(before.length + value.length);
+  whole.set(before);
+  whole.set(value, before.length);
+  return whole;
+}
+
 /** Options within an option: code, length, value; in the order of the wire. */
 export type SubOptions = ReadonlyMap<number, Uint8Array>;
 
@@ -249,7 +257,7 @@ export function subOptions(rules: { readonly terminated: boolean }): ValueCodec<
         }
         const value = reader.bytes(`${field}.${code}`, reader.u8(`${field}.${code}.length`));
         const before = found.get(code);
-        found.set(code, before === undefined ? value : Buffer.concat([before, value]));
+        found.set(code, before === undefined ? value : joined(before, value));
       }
       return found;
     },

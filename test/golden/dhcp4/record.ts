@@ -1,0 +1,188 @@
+/**
+ * Records what real DHCP clients send: `node build/test/golden/dhcp4/record.js [DIRECTORY]`, as root. Each client runs in
+ * the lab of the peer tests beside tcpdump; the first message of each type becomes a file of hex with its provenance.
+ */
+import { execFileSync } from "node:child_process";
+import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { ByteReader } from "../../../src/core/byte-reader.ts";
+import { decodeMessage } from "../../../src/protocol/dhcp4/message.ts";
+import { readOption } from "../../../src/protocol/dhcp4/options.ts";
+import { BootLab } from "../../peer/boot-lab.ts";
+import { OVMF_CODE, OVMF_VARIABLES } from "../../rack/qemu-arguments.ts";
+
+const MAC = "52:54:00:79:00:77";
+const TAP = ["ip tuntap add tap0 mode tap", "ip link set tap0 master br0 up"];
+const QEMU = [
+  "qemu-system-x86_64", "-machine", "q35,smm=off,graphics=off", "-accel", "tcg,thread=multi", "-cpu", "max", "-m", "512", "-nodefaults",
+  "-display", "none", "-no-reboot", "-uuid", "c1d7c0de-0001-4000-8000-000000000079",
+  "-netdev", "tap,id=net0,ifname=tap0,script=no,downscript=no",
+];
+
+interface Recording {
+  readonly name: string;
+  readonly client: () => string;
+  readonly how: string;
+  readonly tap: boolean;
+  readonly run: (lab: BootLab) => Promise<void>;
+}
+
+function packageVersion(name: string): string {
+  return `${name} ${execFileSync("dpkg-query", ["-W", "-f", "${Version}", name], { encoding: "utf8" })}`;
+}
+
+async function untilAcks(lab: BootLab, count: number, within_s: number): Promise<void> {
+  await lab.logged(() => lab.answers().filter((line) => line["answer"] === "ack").length >= count, within_s);
+}
+
+function ovmf(lab: BootLab): readonly string[] {
+  const variables = join(lab.directory, "vars.fd");
+  copyFileSync(OVMF_VARIABLES, variables);
+  return [
+    "-object", "rng-random,id=rng0,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng0",
+    "-drive", `if=pflash,format=raw,unit=0,readonly=on,file=${OVMF_CODE}`, "-drive", `if=pflash,format=raw,unit=1,file=${variables}`,
+    "-device", `virtio-net-pci,netdev=net0,mac=${MAC},bootindex=1,romfile=`,
+  ];
+}
+
+const recordings: readonly Recording[] = [
+  {
+    name: "udhcpc", client: () => packageVersion("busybox"), how: "busybox udhcpc -i eth0 -f -R, SIGUSR1 (renew), SIGTERM (release)", tap: false,
+    run: async (lab) => {
+      const script = lab.script("udhcpc.sh", '#!/bin/sh\ncase "$1" in bound|renew) ip addr flush dev $interface; ip addr add $ip/$mask dev $interface;; esac\n');
+      const udhcpc = lab.enclosure.spawn("site", ["busybox", "udhcpc", "-i", "eth0", "-f", "-R", "-s", script]);
+      await untilAcks(lab, 1, 20);
+      await lab.wait(0.5);
+      await udhcpc.kill("SIGUSR1");
+      await untilAcks(lab, 2, 20);
+      await udhcpc.stop();
+    },
+  },
+  {
+    name: "dhclient", client: () => packageVersion("isc-dhcp-client"), how: "dhclient -4 -1 eth0, then -r (release)", tap: false,
+    run: async (lab) => {
+      const script = lab.script("dhclient.sh", '#!/bin/sh\ncase "$reason" in BOUND) ip addr flush dev $interface; ip addr add $new_ip_address/$new_subnet_mask dev $interface;; esac\nexit 0\n');
+      const argv = ["-4", "-sf", script, "-lf", join(lab.directory, "leases"), "-pf", join(lab.directory, "pid"), "eth0"];
+      await lab.client(["dhclient", "-1", ...argv]);
+      await lab.client(["dhclient", "-r", ...argv]);
+    },
+  },
+  {
+    name: "dhcpcd", client: () => packageVersion("dhcpcd-base"), how: "dhcpcd -4 -B eth0 with a DUID, SIGALRM (release)", tap: false,
+    run: async (lab) => {
+      const config = lab.script("dhcpcd.conf", "duid\nnoarp\nnohook resolv.conf, hostname, ntp.conf\noption subnet_mask, routers, domain_name\nscript /bin/true\n");
+      await lab.client(["mount", "-t", "tmpfs", "tmpfs", "/var/lib/dhcpcd"]);
+      const dhcpcd = lab.enclosure.spawn("site", ["dhcpcd", "-4", "-B", "-f", config, "eth0"]);
+      await untilAcks(lab, 1, 30);
+      await lab.wait(1);
+      await dhcpcd.kill("SIGALRM");
+      await dhcpcd.ended;
+    },
+  },
+  {
+    name: "ipxe-rom-bios", client: () => packageVersion("ipxe-qemu"), how: "QEMU virtio-net-pci with its iPXE ROM under SeaBIOS", tap: true,
+    run: async (lab) => {
+      await using _qemu = lab.enclosure.spawn("rack", [...QEMU, "-device", `virtio-net-pci,netdev=net0,mac=${MAC},bootindex=1`]);
+      await untilAcks(lab, 1, 90);
+      await lab.wait(1);
+    },
+  },
+  {
+    name: "ovmf-pxe", client: () => packageVersion("ovmf"), how: "QEMU virtio-net-pci without ROM under OVMF: UEFI PXE over IPv4", tap: true,
+    run: async (lab) => {
+      await using _qemu = lab.enclosure.spawn("rack", [...QEMU, ...ovmf(lab)]);
+      await lab.logged((line) => line["answer"] === "ack" && String(line["firmware"]).startsWith("pxe"), 120);
+    },
+  },
+  {
+    name: "ipxe-snponly-uefi", client: () => packageVersion("ipxe"), how: "snponly.efi, chain-loaded by OVMF's PXE", tap: true,
+    run: async (lab) => {
+      await using _qemu = lab.enclosure.spawn("rack", [...QEMU, ...ovmf(lab)]);
+      await lab.logged((line) => line["answer"] === "ack" && String(line["firmware"]).startsWith("ipxe"), 180);
+    },
+  },
+  {
+    name: "ovmf-http", client: () => packageVersion("ovmf"), how: "QEMU without ROM under OVMF, loader withheld so that PXE fails: UEFI HTTP boot over IPv4", tap: true,
+    run: async (lab) => {
+      await using _qemu = lab.enclosure.spawn("rack", [...QEMU, ...ovmf(lab)]);
+      await lab.logged((line) => line["answer"] === "ack" && String(line["firmware"]).startsWith("uefi-http"), 400);
+    },
+  },
+  {
+    name: "perfdhcp", client: () => packageVersion("kea-admin"), how: "perfdhcp -4 -l 10.79.0.9 -r 1 -n 1 10.79.0.1: as a relay", tap: false,
+    run: async (lab) => {
+      await lab.client(["ip", "addr", "add", "10.79.0.9/24", "dev", "eth0"]);
+      await lab.enclosure.spawn("site", ["perfdhcp", "-4", "-l", "10.79.0.9", "-r", "1", "-n", "1", "10.79.0.1"]).ended;
+    },
+  },
+];
+
+/** What the recording is for: which of the client's messages are kept. */
+function belongs(name: string, vendorClass: string | undefined, ipxe: boolean): boolean {
+  if (name === "ovmf-pxe") return !ipxe && vendorClass?.startsWith("PXEClient") === true;
+  if (name === "ovmf-http") return vendorClass?.startsWith("HTTPClient") === true;
+  if (name === "ipxe-snponly-uefi") return ipxe;
+  return true;
+}
+
+/** UDP payloads to port 67 in a pcap file of Ethernet frames. */
+function requests(pcap: Uint8Array): readonly Uint8Array[] {
+  const reader = new ByteReader(pcap);
+  reader.skip("header", 24);
+  const found: Uint8Array[] = [];
+  while (reader.remaining > 0) {
+    reader.skip("time", 8);
+    const length = reader.u32LE("captured");
+    reader.skip("original", 4);
+    const frame = reader.sub("frame", length);
+    frame.skip("addresses", 12);
+    if (frame.u16("type") !== 0x0800) continue;
+    const header = (frame.u8("version") & 15) * 4;
+    frame.skip("ip", 8);
+    if (frame.u8("protocol") !== 17) continue;
+    frame.skip("ip", header - 10);
+    frame.skip("source", 2);
+    if (frame.u16("destination") !== 67) continue;
+    const size = frame.u16("length") - 8;
+    frame.skip("checksum", 2);
+    found.push(frame.bytes("payload", size));
+  }
+  return found;
+}
+
+function hexLines(bytes: Uint8Array): string {
+  const lines: string[] = [];
+  for (let at = 0; at < bytes.length; at += 16) {
+    lines.push(Buffer.from(bytes.subarray(at, at + 16)).toString("hex").replaceAll(/(..)(?=.)/g, "$1 "));
+  }
+  return lines.join("\n");
+}
+
+async function record(recording: Recording, directory: string): Promise<void> {
+  const loaders: Readonly<Record<string, string>> = recording.name === "ovmf-http" ? {} : { "snponly.efi": "/usr/lib/ipxe/snponly.efi" };
+  await using lab = await BootLab.open({ nodes: [{ mac: MAC, bootTarget: "ramdisk" }], loaders }, recording.tap ? TAP : []);
+  const pcap = join(lab.directory, "dump");
+  const dump = lab.enclosure.spawn("rack", ["tcpdump", "-i", "br0", "-U", "-s", "0", "-w", pcap, "udp port 67"]);
+  await lab.wait(1);
+  await recording.run(lab);
+  await lab.wait(0.5);
+  await dump.stop();
+  const kept = new Set<string>();
+  for (const bytes of requests(readFileSync(pcap))) {
+    const { options } = decodeMessage(bytes);
+    if (!belongs(recording.name, readOption(options, "vendorClassIdentifier"), readOption(options, "ipxe") !== undefined)) continue;
+    const type = readOption(options, "messageType") ?? "bootp";
+    const state = type === "request" && readOption(options, "serverIdentifier") === undefined ? "request-renewing" : type;
+    if (kept.has(state)) continue;
+    kept.add(state);
+    const head = `# ${recording.client()}; ${state}\n# ${recording.how}\n`;
+    writeFileSync(join(directory, `${recording.name}-${state}.hex`), `${head}${hexLines(bytes)}\n`);
+  }
+  process.stdout.write(`${recording.name}: ${[...kept].join(", ")}\n`);
+}
+
+const directory = resolve(process.argv[2] ?? "test/golden/dhcp4");
+const only = process.argv[3];
+for (const recording of recordings) {
+  if (only === undefined || only === recording.name) await record(recording, directory);
+}

@@ -1,0 +1,100 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { parseIpv4Address } from "../../../src/core/brand.ts";
+import type { Firmware } from "../../../src/domain/boot-firmware.ts";
+import { type BootPlan, type BootPolicy, type BootQuery, defaultLoaders, planBoot } from "../../../src/domain/boot-plan.ts";
+import type { Node } from "../../../src/domain/node.ts";
+import { aMac, aNode, aPort } from "../../conformance/store-contract.ts";
+
+const policy: BootPolicy = { discovery: false, loaders: defaultLoaders, ramdisks: ["x86_64"], kernelArguments: "console=ttyS0", debug: false };
+const services = { address: parseIpv4Address("10.0.0.1"), httpPort: 8080, apiUrl: "http://10.0.0.1:6385" };
+const bios: Firmware = { program: "pxe", platform: "bios", processor: "i386", architecture: "x86 BIOS", http: false };
+const uefi: Firmware = { program: "pxe", platform: "efi", processor: "x86_64", architecture: "x64 UEFI", http: false };
+const ipxe: Firmware = { ...uefi, program: "ipxe", http: true };
+const SCRIPT = "http://10.0.0.1:8080/boot/52-54-00-00-00-07.ipxe";
+
+function plan(firmware: Firmware, node: Partial<Node> | null, changes: Partial<BootQuery> = {}): BootPlan {
+  const known = node === null ? undefined : aNode(7, node);
+  return planBoot({
+    mac: aMac(7), node: known, port: known === undefined ? undefined : aPort(7, known.uuid), firmware, services, policy, ...changes,
+  });
+}
+
+function file(boot: BootPlan): string {
+  return boot.network.kind === "file" ? boot.network.file : `silent: ${boot.network.reason}`;
+}
+
+test("the first file of a machine that is to boot the ramdisk follows its firmware", () => {
+  const ramdisk = { bootTarget: "ramdisk" } as const;
+  assert.equal(file(plan(bios, ramdisk)), "undionly.kpxe");
+  assert.equal(file(plan(uefi, ramdisk)), "snponly.efi");
+  assert.equal(file(plan({ ...uefi, processor: "arm64" }, ramdisk)), "snponly-arm64.efi");
+  assert.equal(file(plan(ipxe, ramdisk)), SCRIPT);
+  assert.equal(file(plan({ ...ipxe, platform: "bios", processor: "i386" }, ramdisk)), SCRIPT);
+  assert.equal(file(plan({ ...uefi, program: "uefi-http", http: true }, ramdisk)), "http://10.0.0.1:8080/loader/snponly.efi");
+});
+
+test("UEFI HTTP boot takes a URL only with option 60 — UEFI 2.10 §24.7.3", () => {
+  const boot = plan({ ...uefi, program: "uefi-http", http: true }, { bootTarget: "ramdisk" });
+  assert.equal(boot.network.kind === "file" && boot.network.vendorClass, "HTTPClient");
+  assert.equal(plan(uefi, { bootTarget: "ramdisk" }).network.kind, "file");
+});
+
+test("an iPXE that cannot speak HTTP gets a loader that can", () => {
+  assert.equal(file(plan({ ...ipxe, http: false }, { bootTarget: "ramdisk" })), "snponly.efi");
+});
+
+test("firmware without a loader, and operating systems, get an address and no file", () => {
+  assert.match(file(plan({ ...uefi, processor: "riscv64", architecture: "RISC-V 64-bit UEFI" }, { bootTarget: "ramdisk" })), /^silent: .*no loader for RISC-V/);
+  assert.match(file(plan({ ...uefi, program: "system" }, { bootTarget: "ramdisk" })), /^silent: .*operating system/);
+});
+
+test("a machine that is to boot its disk, or that nothing is ordered for, is not disturbed by any service", () => {
+  for (const bootTarget of ["disk", "none"] as const) {
+    const boot = plan(ipxe, { bootTarget });
+    assert.equal(boot.network.kind, "silent");
+    assert.deepEqual(boot.script, { kind: "local-disk" });
+  }
+});
+
+test("an unknown machine is booted only when discovery is on", () => {
+  assert.deepEqual(plan(ipxe, null).network, { kind: "silent", reason: "port unknown and discovery off" });
+  assert.deepEqual(plan(ipxe, null).script, { kind: "local-disk" });
+  const found = plan(ipxe, null, { policy: { ...policy, discovery: true } });
+  assert.equal(file(found), SCRIPT);
+  assert.ok(found.script.kind === "linux" && found.script.arguments.includes("ipa-inspection-callback-url=http://10.0.0.1:6385/v1/continue_inspection"));
+});
+
+test("a port with pxe_enabled false does not boot", () => {
+  const node = aNode(7, { bootTarget: "ramdisk" });
+  const boot = plan(ipxe, {}, { node, port: aPort(7, node.uuid, { pxeEnabled: false }) });
+  assert.equal(boot.target, "none");
+});
+
+test("the ramdisk is told where the API is, which NIC booted, and while inspecting where to report", () => {
+  const script = (node: Partial<Node>): BootPlan["script"] => plan(ipxe, { bootTarget: "ramdisk", ...node }).script;
+  assert.deepEqual(script({ provisionState: "cleaning" }), {
+    kind: "linux", kernel: "http://10.0.0.1:8080/ramdisk/kernel", initrd: "http://10.0.0.1:8080/ramdisk/initrd",
+    arguments: ["ipa-api-url=http://10.0.0.1:6385", "ipa-debug=0", "BOOTIF=01-52-54-00-00-00-07", "console=ttyS0"],
+  });
+  for (const provisionState of ["inspecting", "inspect wait"] as const) {
+    const linux = script({ provisionState });
+    assert.ok(linux.kind === "linux" && linux.arguments.some((argument) => argument.startsWith("ipa-inspection-callback-url=")));
+  }
+});
+
+test("kernel_append_params stand for the defaults, and %default% in them for these — Ironic", () => {
+  const of = (node: Partial<Node>): readonly string[] => {
+    const { script } = plan(ipxe, { bootTarget: "ramdisk", ...node });
+    return script.kind === "linux" ? script.arguments.slice(3) : [];
+  };
+  assert.deepEqual(of({ driverInfo: { kernel_append_params: "nomodeset" } }), ["nomodeset"]);
+  assert.deepEqual(of({ driverInfo: { kernel_append_params: "a %default%  b" } }), ["a", "console=ttyS0", "b"]);
+  assert.deepEqual(of({ driverInfo: { kernel_append_params: "a" }, instanceInfo: { kernel_append_params: "c" } }), ["c"]);
+});
+
+test("a node's own deploy_kernel and deploy_ramdisk are fetched from where they are, if iPXE can", () => {
+  const { script } = plan(ipxe, { bootTarget: "ramdisk", driverInfo: { deploy_kernel: "http://site/k", deploy_ramdisk: "file:///x" } });
+  assert.ok(script.kind === "linux");
+  assert.deepEqual([script.kernel, script.initrd], ["http://site/k", "http://10.0.0.1:8080/ramdisk/initrd"]);
+});

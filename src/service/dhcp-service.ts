@@ -1,4 +1,4 @@
-import type { Ipv4Address } from "../core/brand.ts";
+import type { Ipv4Address, MacAddress } from "../core/brand.ts";
 import type { Clock } from "../core/clock.ts";
 import { MalformedFault, toFault } from "../core/fault.ts";
 import type { Log } from "../core/log.ts";
@@ -11,7 +11,7 @@ import { broadcastAddress, type PreparedSubnet, prepareSubnet, selectSubnet, typ
 import type { DatagramSocket, ReceivedDatagram } from "../net/datagram.ts";
 import { type Dhcp4Message, decodeMessage, UNSPECIFIED } from "../protocol/dhcp4/message.ts";
 import { dhcpOptions, encodeOption, encodeOptions, type OptionBytes, type OptionValues } from "../protocol/dhcp4/options.ts";
-import { type Destination, replyDestination } from "../protocol/dhcp4/reply-destination.ts";
+import { broadcastDestination, type Destination, replyDestination } from "../protocol/dhcp4/reply-destination.ts";
 import { type BootSettings, findMachine, planFor } from "./boot-lookup.ts";
 import { addressQuery, type DhcpClient, leaseClient, readClient } from "./dhcp-client.ts";
 import { encodeReply, type ReplyContents } from "./dhcp-reply.ts";
@@ -24,6 +24,11 @@ export interface DhcpLink {
   readonly address: Ipv4Address;
   /** Bound to port 67 of this interface alone. The service closes it. */
   readonly socket: DatagramSocket;
+  /**
+   * Makes an address reachable whose owner does not answer ARP yet, so that it is answered by unicast (RFC 2131 §4.1);
+   * null: it is answered by broadcast. May throw; then it is broadcast too.
+   */
+  readonly introduce: ((address: Ipv4Address, mac: MacAddress) => void) | null;
 }
 
 export interface DhcpSubnet {
@@ -341,20 +346,31 @@ export class DhcpService implements AsyncDisposable {
       yiaddr: contents.yiaddr,
       source: { address: from.address as Ipv4Address, port: from.port },
       relayUsesSourcePort: client.relay?.usesSourcePort ?? false,
-      reachesUnconfigured: false,
+      reachesUnconfigured: client.mac !== null && link.introduce !== null,
     });
+    const destination = to.kind === "unicast" && to.address === contents.yiaddr ? this.#introduced(link, client, to) : to;
     const fields = {
       ...this.#fields(link, message, client),
       type: client.type ?? "bootp",
       answer: contents.type,
       ...(contents.yiaddr === UNSPECIFIED ? {} : { address: contents.yiaddr }),
-      to: `${to.kind} ${to.address}`,
+      to: `${destination.kind} ${destination.address}`,
       reason,
       firmware: client.firmware.program === "system" ? undefined : `${client.firmware.program} ${client.firmware.architecture}`,
       ...(plan === undefined ? {} : { boot: plan.network.kind === "file" ? plan.network.file : "none", boot_reason: plan.network.reason }),
       ...(encoded.omitted.length === 0 ? {} : { omitted: [...encoded.omitted] }),
     };
-    this.#send(link, encoded.bytes, to, fields);
+    this.#send(link, encoded.bytes, destination, fields);
+  }
+
+  #introduced(link: DhcpLink, client: DhcpClient, to: Destination): Destination {
+    try {
+      if (client.mac !== null && client.ciaddr === null) link.introduce?.(to.address, client.mac);
+      return to;
+    } catch (error) {
+      this.#options.log.debug("dhcp.failed", { interface: link.interface, mac: client.mac ?? undefined, reason: toFault(error).message });
+      return broadcastDestination;
+    }
   }
 
   #send(link: DhcpLink, bytes: Uint8Array, to: Destination, fields: Parameters<Log["info"]>[1]): void {

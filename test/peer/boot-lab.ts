@@ -39,8 +39,6 @@ export class BootLab implements AsyncDisposable {
         "ip link add wire0 type veth peer name eth0 netns site",
         "ip link set wire0 master br0 up",
         "ip -n site link set eth0 address 52:54:00:79:00:01 up",
-        // The socket is not bound to its interface here: the route says where broadcasts go.
-        "ip route add 255.255.255.255/32 dev br0",
         ...layout,
       ],
       directory,
@@ -122,6 +120,7 @@ function defaults(directory: string): BootServerOptions {
     prefixLength: 24,
     pool: ["10.79.0.100", "10.79.0.150"],
     leaseTime_s: 3600,
+    unicast: false,
     nodes: [],
     discovery: false,
     loaders: { "undionly.kpxe": "/usr/lib/ipxe/undionly.kpxe", "snponly.efi": "/usr/lib/ipxe/snponly.efi" },

@@ -4,6 +4,7 @@
  */
 import { type Ipv4Address, parseIpv4Address, parseMacAddress } from "../../src/core/brand.ts";
 import { SystemClock } from "../../src/core/clock.ts";
+import { bindUdpToInterface, setPeerHardwareAddress } from "../../src/core/native-addon.ts";
 import { openLog } from "../../src/core/log.ts";
 import { Scope } from "../../src/core/scope.ts";
 import { seconds } from "../../src/core/units.ts";
@@ -28,6 +29,8 @@ export interface BootServerOptions {
   readonly relayed?: readonly { readonly network: string; readonly prefixLength: number; readonly pool: readonly [string, string] }[];
   readonly reservations?: readonly { readonly mac: string; readonly address: string }[];
   readonly leaseTime_s: number;
+  /** Clients without an address are answered by unicast unless they ask for broadcast. */
+  readonly unicast: boolean;
   readonly nodes: readonly { readonly mac: string; readonly bootTarget: BootTarget }[];
   readonly discovery: boolean;
   readonly loaders: Readonly<Record<string, string>>;
@@ -80,7 +83,12 @@ async function main(options: BootServerOptions): Promise<void> {
     new DhcpService({
       store, clock, log, boot,
       links: [
-        { interface: options.interface, address, socket: await DatagramSocket.open({ kind: "address", address: "0.0.0.0", port: 67, broadcast: true }) },
+        {
+          interface: options.interface, address, socket: await dhcpSocket(options.interface),
+          introduce: options.unicast
+            ? (peer, hardwareAddress) => setPeerHardwareAddress({ interface: options.interface, address: peer, hardwareAddress })
+            : null,
+        },
       ],
       subnets: subnetsOf(options, address),
       authoritative: true, rapidCommit: false, serveUnknown: true, offerTime: seconds(60), quarantine: seconds(600),
@@ -92,6 +100,11 @@ async function main(options: BootServerOptions): Promise<void> {
   });
   process.on("SIGTERM", () => void scope.close());
   process.stdout.write(`${JSON.stringify({ event: "test.ready" })}\n`);
+}
+
+async function dhcpSocket(name: string): Promise<DatagramSocket> {
+  const fd = bindUdpToInterface({ interface: name, address: "0.0.0.0", port: 67, broadcast: true });
+  return await DatagramSocket.open({ kind: "fd", fd, broadcast: true });
 }
 
 function subnetsOf(options: BootServerOptions, address: Ipv4Address): readonly DhcpSubnet[] {

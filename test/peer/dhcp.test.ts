@@ -111,6 +111,16 @@ test("a machine's reservation by MAC is what udhcpc gets", async () => {
   assert.match(output(lab).at(-1) ?? "", /^bound ip=10\.79\.0\.42 /);
 });
 
+test("a client that does not ask for broadcast is answered by unicast before it has its address — RFC 2131 §4.1", async () => {
+  await using lab = await BootLab.open({ unicast: true });
+  const script = lab.script("udhcpc.sh", UDHCPC_SCRIPT.replace("OUT", join(lab.directory, "events")));
+  await lab.client(["busybox", "udhcpc", "-i", "eth0", "-f", "-q", "-n", "-s", script]);
+  assert.ok(lab.answers().every((line) => String(line["to"]).startsWith("unicast 10.79.0.1")));
+  assert.match(output(lab).at(-1) ?? "", /^bound ip=10\.79\.0\.1\d\d /);
+  await lab.client(["busybox", "udhcpc", "-B", "-i", "eth0", "-f", "-q", "-n", "-s", script]);
+  assert.equal(lab.answers().at(-1)?.["to"], "broadcast 255.255.255.255");
+});
+
 test("of forty clients at once each gets an address of its own", async () => {
   await using lab = await BootLab.open({}, [
     ...Array.from({ length: 40 }, (_, at) => [

@@ -12,6 +12,8 @@ export interface Destination {
   readonly kind: "relay" | "unicast" | "broadcast" | "back";
 }
 
+export const broadcastDestination: Destination = { address: LIMITED_BROADCAST, port: CLIENT_PORT, kind: "broadcast" };
+
 /** What decides where a reply goes. */
 export interface ReplyAddressing {
   readonly type: Extract<MessageType, "offer" | "ack" | "nak"> | "bootp";
@@ -37,12 +39,12 @@ export function replyDestination(reply: ReplyAddressing): Destination {
     return { address: reply.giaddr, port: reply.relayUsesSourcePort ? reply.source.port : SERVER_PORT, kind: "relay" };
   }
   // A client that is refused may hold an address that is wrong here.
-  if (reply.type === "nak") return { address: LIMITED_BROADCAST, port: CLIENT_PORT, kind: "broadcast" };
+  if (reply.type === "nak") return broadcastDestination;
   if (reply.ciaddr !== UNSPECIFIED) return { address: reply.ciaddr, port: CLIENT_PORT, kind: "unicast" };
   if (!reply.broadcast && reply.reachesUnconfigured && reply.yiaddr !== UNSPECIFIED) {
     return { address: reply.yiaddr, port: CLIENT_PORT, kind: "unicast" };
   }
-  return { address: LIMITED_BROADCAST, port: CLIENT_PORT, kind: "broadcast" };
+  return broadcastDestination;
 }
 
 /** A PXE request on port 4011 comes from a client with an address and is answered where it came from. @source PXE 2.1 §2.2.2 */

@@ -277,7 +277,7 @@ async function openBootServices({ config, clock, log, store }: ServiceParts, sco
       store,
       clock,
       log,
-      links: [{ interface: boot.interface, address, socket: dhcpSocket }],
+      links: [{ interface: boot.interface, address, socket: dhcpSocket, introduce: null }],
       subnets: [{ subnet: subnetOf(config), options: dhcpOptionsOf(config) }],
       boot: settings,
       authoritative: dhcp.authoritative,

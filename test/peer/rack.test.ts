@@ -86,7 +86,10 @@ describe("the virtual rack, held against ipmitool and mosquitto's clients", () =
 
   test("a machine that powers itself off is off for its BMC too", async () => {
     const { machine } = first;
+    const mark = machine.consoleLength();
     await says(["power", "on"]);
+    using deadline = clock.deadline(seconds(60));
+    await machine.waitForConsole(/SeaBIOS/, deadline, mark);
     await rack.run(["sh", "-c", "kill -TERM $(pgrep -x qemu-system-x86)"]); // QEMU ends as it does when its guest powers off
     await until("off", () => !machine.powerIsOn());
     assert.equal(await says(["power", "status"]), "Chassis Power is off");

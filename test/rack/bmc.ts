@@ -97,8 +97,11 @@ export class Bmc implements AsyncDisposable {
   async #listen(): Promise<void> {
     if (this.#chassis !== undefined) return;
     const server = createServer((socket) => {
+      // ipmi_sim may be killed while its chassis program waits.
       socket.on("error", () => undefined);
-      createInterface({ input: socket }).on("line", (line) => {
+      const lines = createInterface({ input: socket });
+      lines.on("error", () => undefined);
+      lines.on("line", (line) => {
         this.#answer(line).then(
           (answer) => socket.end(`${answer}\n`),
           (error: unknown) => {

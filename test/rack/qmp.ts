@@ -34,6 +34,8 @@ export class Qmp implements Disposable {
         this.#waiting.shift()?.reject(new Fault("refused", stringProperty(error, "class") ?? "qmp", `QEMU: ${text}`));
       } else if (Object.hasOwn(message, "return")) this.#waiting.shift()?.resolve(message);
     });
+    // readline hands the socket's errors on; what they mean is said at "close".
+    lines.on("error", () => undefined);
     socket.on("error", () => undefined);
     socket.on("close", () => {
       for (const waiting of this.#waiting.splice(0)) {

@@ -6,6 +6,8 @@ export interface LossOptions {
   /** In percent, each way. */
   readonly lose: number;
   readonly duplicate: number;
+  /** In percent, towards the server alone; as `duplicate` if absent. */
+  readonly duplicateRequests?: number;
   /** Up to so many milliseconds, so that packets overtake each other. */
   readonly jitterMs: number;
 }
@@ -27,7 +29,8 @@ export class LossyUdpProxy {
     this.#random = new SeededRandom(options.seed);
     front.on("message", (bytes, from) => {
       const back = this.#back(from.port);
-      this.#pass(() => back.send(bytes, this.#server, "127.0.0.1", () => undefined));
+      const { duplicate, duplicateRequests } = this.options;
+      this.#pass(duplicateRequests ?? duplicate, () => back.send(bytes, this.#server, "127.0.0.1", () => undefined));
     });
   }
 
@@ -46,13 +49,15 @@ export class LossyUdpProxy {
     if (known !== undefined) return known;
     const back = createSocket("udp4");
     back.on("error", () => undefined);
-    back.on("message", (bytes) => this.#pass(() => this.#front.send(bytes, client, "127.0.0.1", () => undefined)));
+    back.on("message", (bytes) =>
+      this.#pass(this.options.duplicate, () => this.#front.send(bytes, client, "127.0.0.1", () => undefined)),
+    );
     this.#backs.set(client, back);
     return back;
   }
 
-  #pass(send: () => void): void {
-    const { lose, duplicate, jitterMs } = this.options;
+  #pass(duplicate: number, send: () => void): void {
+    const { lose, jitterMs } = this.options;
     if (this.#random.below(100) < lose) {
       this.counters.lost += 1;
       return;

@@ -41,6 +41,9 @@ export interface HandshakeOptions {
   readonly plan: RetryPlan;
 }
 
+/** "Invalid integrity check value": the code of RAKP 2, 3 or 4 is not what the other side computed. */
+const WRONG_CODE = 0x0f;
+
 /** What waits for an answer. */
 type Phase =
   | { readonly kind: "capabilities" }
@@ -66,7 +69,8 @@ export interface Handshake {
   readonly network: Fault | undefined;
 }
 
-const MAX_RESTARTS = 2;
+/** A path that repeats packets makes a BMC choose a new nonce after the console took the first: then only a new start helps. */
+const MAX_RESTARTS = 4;
 
 type Step = ExchangeStep<Handshake, Session>;
 
@@ -284,9 +288,9 @@ function receiveRakp2(state: Handshake, payload: Uint8Array, managedSessionId: n
     // The BMC made the code with the password that it has. It is told to forget the session. @source IPMI 2.0 §13.22
     const goodbye = outside(
       "rakp-3",
-      encodeRakp3({ tag: (state.tag + 1) & 0xff, status: 0x0f, managedSessionId, code: new Uint8Array(0) }),
+      encodeRakp3({ tag: (state.tag + 1) & 0xff, status: WRONG_CODE, managedSessionId, code: new Uint8Array(0) }),
     );
-    const failed = fail(state, rakpFault(0x0f, "RAKP message 1"));
+    const failed = fail(state, rakpFault(WRONG_CODE, "RAKP message 1"));
     return { state: failed.state, outputs: [{ kind: "send", bytes: goodbye }, ...failed.outputs] };
   }
   return enter(state, { kind: "rakp-3", context, keys: deriveSessionKeys(context), code: rakp3Code(context) });
@@ -296,10 +300,9 @@ function receiveRakp4(state: Handshake, payload: Uint8Array, context: RakpContex
   const message = decodeRakp4(payload);
   if (message.tag !== state.tag) return drop(state, "an answer to an earlier packet", false);
   if (message.status !== 0) {
-    const fault = rakpFault(message.status, "RAKP message 3");
-    // The password is right, RAKP 2 proved it. The BMC lost or replaced the session while packets were repeated.
-    const again = rakpStatus(message.status).means === "state" || message.status === 0x0f;
-    return again ? restart(state, fault) : fail(state, fault);
+    // The password is right, RAKP 2 proved it: whatever the BMC says of the code, it lost or replaced the session meanwhile.
+    const lost = rakpStatus(message.status).means === "state" || message.status === WRONG_CODE;
+    return lost ? restart(state, loginLost(message.status)) : fail(state, rakpFault(message.status, "RAKP message 3"));
   }
   if (message.consoleSessionId !== context.consoleSessionId) return drop(state, "an answer for another session", false);
   if (!sameCode(rakp4Code(context, keys), message.code)) return fail(state, wrongBmcKey(state));
@@ -314,6 +317,21 @@ function receiveRakp4(state: Handshake, payload: Uint8Array, context: RakpContex
     nextRequest: 1,
   };
   return { state: { ...state, phase: { kind: "over" } }, outputs: [{ kind: "done", result: session }] };
+}
+
+function loginLost(status: number): Fault {
+  const hex = status.toString(16).padStart(2, "0");
+  const sentence =
+    "the user and the password are right, but the BMC lost track of the login each time; try again, and restart the BMC if it goes on";
+  return new Fault(
+    "protocol",
+    "ipmi.login-lost",
+    `IPMI login failed: ${sentence} (status 0x${hex} to RAKP message 3)`,
+    {
+      retry: "later",
+      detail: { status },
+    },
+  );
 }
 
 function wrongBmcKey(state: Handshake): Fault {

@@ -4,7 +4,6 @@ import { Fault } from "../core/fault.ts";
 import type { Random } from "../core/random.ts";
 import { Secret } from "../core/secret.ts";
 import { type CliParts, EXIT_STATUS } from "./context.ts";
-import { SiteTransport } from "./site-transport.ts";
 import { SocketTransport } from "./socket-transport.ts";
 import type { Transport } from "./transport.ts";
 import { addVerbs } from "./verbs/all-verbs.ts";
@@ -70,6 +69,8 @@ function addSite(program: Command, parts: ProgramParts): void {
 async function openSite(parts: ProgramParts, options: SiteOptions): Promise<Transport> {
   const file = async (path: string | undefined): Promise<string | undefined> => (path === undefined ? undefined : await readText(path));
   const [password, ca, cert, key] = await Promise.all([options.passwordFile, options.caFile, options.certFile, options.keyFile].map(file));
+  // Loaded when it is wanted: the MQTT client is the larger half of this program.
+  const { SiteTransport } = await import("./site-transport.ts");
   return new SiteTransport({
     server: {
       url: options.broker,

@@ -10,9 +10,14 @@ export const processTerminal: Terminal = {
   out: (text) => void process.stdout.write(text),
   err: (text) => void process.stderr.write(text),
   get outWidth() {
-    return process.stdout.isTTY ? process.stdout.columns : undefined;
+    return process.stdout.isTTY ? widthOf(process.stdout.columns) : undefined;
   },
   get errWidth() {
-    return process.stderr.isTTY ? process.stderr.columns : undefined;
+    return process.stderr.isTTY ? widthOf(process.stderr.columns) : undefined;
   },
 };
+
+/** A serial console says that it has 0 columns. */
+function widthOf(columns: number | undefined): number {
+  return columns === undefined || columns < 20 ? 80 : columns;
+}

@@ -108,20 +108,26 @@ export class IpmiBmc implements AsyncDisposable {
     });
   }
 
-  /** Runs after all that was asked before; whoever is cancelled while waiting does not run. */
+  /** Runs after all that was asked before; whoever is cancelled while waiting leaves the queue at once and does not run. */
   async #queued<T>(wait: IpmiWait, run: () => Promise<T>): Promise<T> {
-    const before = this.#tail;
-    let release = (): void => {};
-    this.#tail = new Promise((done) => (release = done));
+    const place = this.#enqueue();
     try {
-      await before;
-      throwIfAborted(wait.signal);
+      await abortable(place.turn, wait.signal);
       this.#cancelIdle?.();
       return await run();
     } finally {
       this.#armIdle();
-      release();
+      place.done();
     }
+  }
+
+  /** A place in the queue: `turn` comes when all before are done, and who is behind waits for `done` as well. */
+  #enqueue(): { readonly turn: Promise<void>; readonly done: () => void } {
+    const turn = this.#tail;
+    let done = (): void => {};
+    const mine = new Promise<void>((resolve) => (done = resolve));
+    this.#tail = turn.then(() => mine);
+    return { turn, done };
   }
 
   #armIdle(): void {
@@ -132,21 +138,32 @@ export class IpmiBmc implements AsyncDisposable {
 
   /** Ends the session after what is under way; a later request opens one again. */
   async close(): Promise<void> {
-    const before = this.#tail;
-    let release = (): void => {};
-    this.#tail = new Promise((done) => (release = done));
+    const place = this.#enqueue();
     try {
-      await before;
+      await place.turn;
       this.#cancelIdle?.();
       const session = this.#session;
       this.#session = undefined;
       await session?.close();
     } finally {
-      release();
+      place.done();
     }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
+}
+
+/** Waits for `work` or for the abort, whichever comes first. @throws Fault the signal's reason */
+async function abortable(work: Promise<void>, signal: AbortSignal): Promise<void> {
+  throwIfAborted(signal);
+  let stop = (): void => {};
+  const aborted = new Promise<void>((resolve) => {
+    stop = resolve;
+    signal.addEventListener("abort", stop, { once: true });
+  });
+  await Promise.race([work, aborted]);
+  signal.removeEventListener("abort", stop);
+  throwIfAborted(signal);
 }

@@ -203,7 +203,8 @@ export class IpmiResponder {
     });
     const response = Buffer.alloc(36);
     response[0] = tag;
-    response[2] = payload[1] ?? 0;
+    // 0 asks for the highest level that the algorithms allow.
+    response[2] = ((payload[1] ?? 0) & 0x0f) === 0 ? 4 : (payload[1] ?? 0);
     response.writeUInt32LE(consoleId, 4);
     response.writeUInt32LE(managedId, 8);
     payload.copy(response, 12, 8, 32);

@@ -132,6 +132,34 @@ for (const suite of [3, 17]) {
   });
 }
 
+for (const suite of [3, 8, 17]) {
+  test(`suite ${suite}: FreeIPMI and we change and read the same power over the responder of the tests`, async () => {
+    await using responder = await IpmiResponder.start({
+      users: [{ name: "admin", password: "secret", privilege: 4 }],
+      suites: [suite],
+    });
+    const login = [
+      "-D",
+      "LAN_2_0",
+      "-I",
+      String(suite),
+      "-h",
+      `127.0.0.1:${responder.port}`,
+      "-u",
+      "admin",
+      "-p",
+      "secret",
+      "-l",
+      "ADMIN",
+    ];
+    await using bmc = new IpmiBmc(target(responder, { cipherSuites: [suite] }), parts);
+    await run("/usr/sbin/ipmipower", [...login, "--on"]);
+    assert.equal((await bmc.request(getChassisStatus, undefined, wait)).powerOn, true);
+    await bmc.request(chassisControl, { action: "power-down" }, wait);
+    assert.match((await run("/usr/sbin/ipmipower", [...login, "--stat"])).stdout, /: off/);
+  });
+}
+
 test("ipmi_sim: wrong user, wrong password, missing suite and want of privilege are told apart at once", async () => {
   await using sim = await IpmiSim.start();
   await using bmcs = new IpmiBmcs(parts);
@@ -195,12 +223,12 @@ test("ipmi_sim: killed in the middle of a power change and started again, it was
   assert.deepEqual(sim.chassisCalls, ["set power 1"]);
 });
 
-/** On and off, four times, over a bad path; what the machine was told must be exactly that. */
+/** On and off, three times, over a bad path; what the machine was told must be exactly that. */
 async function switchOverBadPath(bmc: { readonly port: number }, isOn: () => boolean): Promise<void> {
   await using bmcs = new IpmiBmcs(impatient);
   const power = new IpmiPower({ bmcs, clock });
   const task = taskWith(infoOf(bmc));
-  for (let round = 0; round < 4; round += 1) {
+  for (let round = 0; round < 3; round += 1) {
     assert.equal(await power.setPowerState(task, "power on", wait), "power on");
     assert.equal(isOn(), true);
     assert.equal(await power.setPowerState(task, "power off", wait), "power off");
@@ -222,7 +250,7 @@ test(`ipmi_sim behind a path that loses, delays and repeats: every state is reac
   await switchOverBadPath(proxy, () => sim.powerOn);
   assert.deepEqual(
     sim.chassisCalls,
-    Array.from({ length: 8 }, (_, index) => `set power ${index % 2 === 0 ? 1 : 0}`),
+    Array.from({ length: 6 }, (_, index) => `set power ${index % 2 === 0 ? 1 : 0}`),
   );
   assert.ok(proxy.counters.lost > 0 && proxy.counters.repeated > 0, JSON.stringify(proxy.counters));
 });
@@ -236,7 +264,7 @@ test(`a BMC behind a path that loses, delays and repeats both ways: every state 
   await switchOverBadPath(proxy, () => responder.powerOn);
   assert.deepEqual(
     responder.received.filter(({ netFn, command }) => netFn === 0 && command === 2).map(({ data }) => data[0]),
-    [1, 0, 1, 0, 1, 0, 1, 0],
+    [1, 0, 1, 0, 1, 0],
   );
 });
 

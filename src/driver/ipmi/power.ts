@@ -16,7 +16,7 @@ const HARD_LIMIT: Millis = seconds(60);
 /** @source Ironic soft_power_off_timeout */
 const SOFT_LIMIT: Millis = seconds(600);
 /** After an unconfirmed request: if the state has not changed by then, the request never arrived, and is sent again. */
-const SETTLE: Millis = seconds(10);
+const SETTLE: Millis = seconds(5);
 /** A power supply needs a moment between off and on. @source IPMI 2.0 §28.3: a power cycle stays off for at least a second */
 const OFF_PAUSE: Millis = seconds(1);
 

@@ -253,6 +253,25 @@ test("a cancelled request ends at once, and the session serves the next", async 
   assert.equal(bmc.activeSessions, 1);
 });
 
+test("who is cancelled in the queue leaves it at once, and those behind keep their turn", async () => {
+  await using bmc = await responder();
+  await using client = new IpmiBmc(target(bmc), parts);
+  await client.request(getDeviceId, undefined, wait);
+  bmc.meddle = () => ({ delayMs: 90 });
+  const first = client.request(getDeviceId, undefined, wait);
+  const controller = new AbortController();
+  const second = client.request(chassisControl, { action: "power-up" }, { ...wait, signal: controller.signal });
+  const third = client.request(getChassisStatus, undefined, wait);
+  const begun = parts.clock.now();
+  const ended = assert.rejects(second, codeIs("test"));
+  controller.abort(new Fault("cancelled", "test", "enough"));
+  await ended;
+  assert.ok(parts.clock.now() - begun < 50);
+  await first;
+  assert.equal((await third).powerOn, false);
+  assert.equal(bmc.count(0, 2), 0);
+});
+
 test("a login cancelled in the middle leaves no socket open", async () => {
   const sockets = (): number => process.getActiveResourcesInfo().filter((name) => name.includes("UDP")).length;
   await parts.clock.sleep(millis(20));

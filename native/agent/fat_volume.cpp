@@ -16,16 +16,20 @@ constexpr std::uint8_t attribute_long_name = 0x0f;
 
 std::string short_name(std::span<const std::uint8_t> entry)
 {
-    const auto part = [&](std::size_t from, std::size_t size) {
+    // Windows NT's addition in byte 12, which mtools and the Linux driver write too: a name all in lower case.
+    const auto part = [&](std::size_t from, std::size_t size, std::uint8_t lower_case) {
         std::string text(entry.begin() + static_cast<std::ptrdiff_t>(from), entry.begin() + static_cast<std::ptrdiff_t>(from + size));
         text.erase(text.find_last_not_of(' ') + 1);
+        if ((entry[12] & lower_case) != 0) {
+            std::ranges::transform(text, text.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+        }
         return text;
     };
-    std::string name = part(0, 8);
+    std::string name = part(0, 8, 0x08);
     if (!name.empty() && name[0] == 0x05) {
         name[0] = static_cast<char>(0xe5);
     }
-    const std::string extension = part(8, 3);
+    const std::string extension = part(8, 3, 0x10);
     return extension.empty() ? name : name + "." + extension;
 }
 

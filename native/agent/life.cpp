@@ -50,9 +50,10 @@ milliseconds heartbeat_interval(seconds timeout)
 Life::Life(const Machine& machine, const KernelCommandLine& command_line, ListenAddress listen, Log& log)
     : machine_(machine), command_line_(command_line), listen_(std::move(listen)), log_(log), lio_(machine_, log)
 {
+    kept_ = load_kept_state(machine_.kept_state);
     // Given on the command line only with virtual media, which nobody else on the network can read.
-    if (const auto token = command_line_.value_of("ipa-agent-token")) {
-        token_ = Secret(*token);
+    if (const auto token = command_line_.value_of("ipa-agent-token"); token && kept_.token.empty()) {
+        kept_.token = Secret(*token);
     }
 }
 
@@ -112,7 +113,7 @@ std::vector<std::string> Life::own_addresses() const
 void Life::report_inventory(ApiClient& api, const std::stop_token& stop)
 {
     const auto text = command_line_.value_of("ipa-inspection-callback-url");
-    if (!text) {
+    if (!text || kept_.inventory_reported) {
         return;
     }
     const auto callback = parse_url(*text);
@@ -125,6 +126,8 @@ void Life::report_inventory(ApiClient& api, const std::stop_token& stop)
         const auto taken = api.continue_inspection(*callback, collect_inspection(machine_, command_line_), stop);
         if (taken) {
             log_.info("inspection.reported");
+            kept_.inventory_reported = true;
+            keep_state(machine_.kept_state, kept_, log_);
             return;
         }
         log_.warn("inspection.not-taken", {{"kind", name_of(taken.error().kind)}, {"reason", taken.error().message}});
@@ -141,22 +144,23 @@ bool Life::look_up(ApiClient& api, const std::stop_token& stop)
 {
     for (Backoff backoff; !stop.stop_requested(); pause(backoff.next(), stop)) {
         const auto addresses = own_addresses();
-        auto found = api.lookup(addresses, node_uuid_, stop);
+        auto found = api.lookup(addresses, kept_.node_uuid, stop);
         if (!found) {
             log_.warn("lookup.failed", {{"kind", name_of(found.error().kind)}, {"reason", found.error().message}, {"addresses", addresses.size()}});
             continue;
         }
         const std::scoped_lock lock(mutex_);
         if (found->token) {
-            token_ = *found->token;
+            kept_.token = *found->token;
         }
-        if (token_.empty()) {
+        if (kept_.token.empty()) {
             log_.warn("lookup.no-token", {{"node", found->node_uuid}, {"reason", "the appliance gave none, and hides the one it gave before"}});
             continue;
         }
-        node_uuid_ = found->node_uuid;
+        kept_.node_uuid = found->node_uuid;
         heartbeat_timeout_ = found->heartbeat_timeout;
-        log_.info("lookup.found", {{"node", node_uuid_}, {"heartbeat_timeout_s", heartbeat_timeout_.count()}, {"new_token", found->token ? "yes" : "no"}});
+        log_.info("lookup.found", {{"node", kept_.node_uuid}, {"heartbeat_timeout_s", heartbeat_timeout_.count()}, {"new_token", found->token ? "yes" : "no"}});
+        keep_state(machine_.kept_state, kept_, log_);
         return true;
     }
     return false;
@@ -178,17 +182,47 @@ Result<void> Life::serve(const ApiClient& api)
     if (!address) {
         return std::unexpected(address.error());
     }
-    const auto certificate = make_tls_certificate(*address);
+    const auto certificate = certificate_for(*address);
     if (!certificate) {
         return std::unexpected(certificate.error());
     }
+    if (!queue_) {
+        prepare_commands(api.url().is_ipv6());
+    }
+    auto server = start_server(*certificate);
+    if (!server) {
+        return std::unexpected(server.error());
+    }
+    server_ = std::move(*server);
+    callback_url_ = "https://" + Url{.is_https = true, .host = *address, .port = server_->port(), .path = ""}.authority();
+    log_.info("server.listening", {{"callback_url", callback_url_}});
+    return {};
+}
+
+// The one that was kept, if it is for this address: the appliance holds on to the first that it was shown.
+Result<TlsCertificate> Life::certificate_for(const std::string& address)
+{
+    if (kept_.certificate && kept_.address == address) {
+        return *kept_.certificate;
+    }
+    auto certificate = make_tls_certificate(address);
+    if (certificate) {
+        kept_.certificate = *certificate;
+        kept_.address = address;
+        keep_state(machine_.kept_state, kept_, log_);
+    }
+    return certificate;
+}
+
+void Life::prepare_commands(bool ipv6)
+{
     const CommandContext context = {
         .machine = machine_,
         .command_line = command_line_,
         .log = log_,
         .lio = lio_,
         .root_disk = root_disk_,
-        .ipv6 = api.url().is_ipv6(),
+        .ipv6 = ipv6,
         .stop = {},
         .progress = {},
         .lockdown = [this] { lock_down(); },
@@ -196,15 +230,6 @@ Result<void> Life::serve(const ApiClient& api)
     };
     queue_ = std::make_unique<CommandQueue>(context, [this] { wake(); });
     commands_ = std::make_unique<CommandServer>(*queue_, [this] { return token(); }, log_);
-    auto server = start_server(*certificate);
-    if (!server) {
-        return std::unexpected(server.error());
-    }
-    server_ = std::move(*server);
-    certificate_ = certificate->certificate;
-    callback_url_ = "https://" + Url{.is_https = true, .host = *address, .port = server_->port(), .path = ""}.authority();
-    log_.info("server.listening", {{"callback_url", callback_url_}});
-    return {};
 }
 
 void Life::beat_until_stopped(ApiClient& api, const std::stop_token& stop)
@@ -216,14 +241,14 @@ void Life::beat_until_stopped(ApiClient& api, const std::stop_token& stop)
             continue;
         }
         const auto beaten = api.heartbeat(
-            {.node_uuid = node_uuid_, .callback_url = callback_url_, .agent_version = agent_version, .token = token(), .certificate = certificate_}, stop);
+            {.node_uuid = kept_.node_uuid, .callback_url = callback_url_, .agent_version = agent_version, .token = token(), .certificate = kept_.certificate->certificate}, stop);
         if (beaten) {
-            log_.debug("heartbeat.taken", {{"node", node_uuid_}});
+            log_.debug("heartbeat.taken", {{"node", kept_.node_uuid}});
             backoff = Backoff();
             pause(heartbeat_interval(heartbeat_timeout_), stop);
             continue;
         }
-        log_.warn("heartbeat.failed", {{"node", node_uuid_}, {"kind", name_of(beaten.error().kind)}, {"reason", beaten.error().message}});
+        log_.warn("heartbeat.failed", {{"node", kept_.node_uuid}, {"kind", name_of(beaten.error().kind)}, {"reason", beaten.error().message}});
         switch (beaten.error().kind) {
         case FaultKind::busy:
             pause(busy_pause, stop);
@@ -286,7 +311,7 @@ void Life::wake()
 Secret Life::token() const
 {
     const std::scoped_lock lock(mutex_);
-    return token_;
+    return kept_.token;
 }
 
 }  // namespace agent

@@ -6,6 +6,7 @@
 #include "command_queue.hpp"
 #include "command_server.hpp"
 #include "https_server.hpp"
+#include "kept_state.hpp"
 #include "kernel_command_line.hpp"
 #include "lio.hpp"
 #include "log.hpp"
@@ -38,6 +39,8 @@ private:
     void report_inventory(ApiClient& api, const std::stop_token& stop);
     bool look_up(ApiClient& api, const std::stop_token& stop);  // false: stopped
     Result<void> serve(const ApiClient& api);
+    void prepare_commands(bool ipv6);
+    Result<TlsCertificate> certificate_for(const std::string& address);
     Result<std::unique_ptr<HttpsServer>> start_server(const TlsCertificate& certificate);
     void beat_until_stopped(ApiClient& api, const std::stop_token& stop);
     void power(PowerAction action);
@@ -56,13 +59,11 @@ private:
     mutable std::mutex mutex_;
     std::condition_variable_any awake_;
     bool woken_ = false;
-    Secret token_;
-    std::string node_uuid_;
+    KeptState kept_;  // its token is what counts at this moment
     std::chrono::seconds heartbeat_timeout_{300};
 
     std::atomic<bool> leaving_ = false;  // no heartbeat more: the machine reboots, or the agent is locked down
     std::string callback_url_;
-    std::string certificate_;
     std::unique_ptr<CommandQueue> queue_;
     std::unique_ptr<CommandServer> commands_;
     std::unique_ptr<HttpsServer> server_;

@@ -116,15 +116,8 @@ std::optional<std::string> Lio::published_disk(const std::string& iqn) const
 
 Result<void> Lio::publish(const IscsiTarget& target)
 {
-    // Only this agent makes targets on this machine, and it publishes one disk: whatever is there is an earlier attempt.
-    for (const std::string& name : entries_of(root_ + "/iscsi")) {
-        if (is_iscsi_name(name)) {
-            if (auto gone = withdraw(name); !gone) {
-                return gone;
-            }
-        }
-    }
-    if (auto gone = remove_backstore(); !gone) {
+    // One disk at a time: whatever is there is an earlier attempt.
+    if (auto gone = withdraw_all(); !gone) {
         return gone;
     }
     auto made = make_backstore(target);
@@ -132,7 +125,7 @@ Result<void> Lio::publish(const IscsiTarget& target)
         made = make_target(target);
     }
     if (!made) {
-        if (const auto gone = withdraw(target.iqn); !gone) {
+        if (const auto gone = withdraw_all(); !gone) {
             log_.warn("iscsi.withdraw-failed", {{"iqn", target.iqn}, {"reason", gone.error().message}});
         }
         return made;
@@ -234,10 +227,25 @@ Result<void> Lio::make_target(const IscsiTarget& target)
     return {};
 }
 
+Result<void> Lio::withdraw_all()
+{
+    for (const std::string& name : entries_of(root_ + "/iscsi")) {
+        if (is_iscsi_name(name)) {
+            if (auto gone = withdraw(name); !gone) {
+                return gone;
+            }
+        }
+    }
+    return remove_backstore();
+}
+
 // The reverse order of making; each level refuses to go while the one below it is there.
 Result<void> Lio::withdraw(const std::string& iqn)
 {
     const std::string group = portal_group(iqn);
+    if (!file_exists(root_ + "/iscsi/" + iqn)) {
+        return {};
+    }
     if (file_exists(group)) {
         // Ends the sessions and waits until their commands are through (iscsit_tpg_disable_portal_group).
         if (const auto disabled = write_file(group + "/enable", "0"); !disabled && disabled.error().kind != FaultKind::not_found) {
@@ -261,13 +269,13 @@ Result<void> Lio::withdraw(const std::string& iqn)
                 return gone;
             }
         }
-        for (const std::string& path : {group, root_ + "/iscsi/" + iqn}) {
-            if (auto gone = remove_directory(path); !gone) {
-                return gone;
-            }
-        }
-        log_.info("iscsi.withdrawn", {{"iqn", iqn}});
     }
+    for (const std::string& path : {group, root_ + "/iscsi/" + iqn}) {
+        if (auto gone = remove_directory(path); !gone) {
+            return gone;
+        }
+    }
+    log_.info("iscsi.withdrawn", {{"iqn", iqn}});
     return remove_backstore();
 }
 

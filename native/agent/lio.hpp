@@ -39,6 +39,9 @@ public:
     // Takes the target down and lets the disk go. Not being there is success.
     Result<void> withdraw(const std::string& iqn);
 
+    // All targets of the machine: only this agent makes any.
+    Result<void> withdraw_all();
+
     // The disk that a target publishes now.
     std::optional<std::string> published_disk(const std::string& iqn) const;
 

@@ -13,6 +13,7 @@ struct Machine {
     std::string efivars = "/sys/firmware/efi/efivars";
     std::string ipmi_device = "/dev/ipmi0";
     std::string sfdisk = "sfdisk";
+    std::string kept_state = "/run/ironrack-agent/state";
     std::vector<std::string> disks;  // if not empty, these files or devices are the machine's disks
     std::string power_file;          // if not empty, power actions are written here and not carried out
 };

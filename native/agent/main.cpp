@@ -25,6 +25,7 @@ constexpr const char* usage =
     "  --listen ADDR:PORT    (every address, port 9999; port 0: any)\n"
     "  --power-file FILE     write power actions there and do not carry them out\n"
     "  --sfdisk PROGRAM      (sfdisk, from PATH)\n"
+    "  --kept-state FILE     what a restarted agent needs (/run/ironrack-agent/state)\n"
     "  --debug\n";
 
 struct Options {
@@ -61,6 +62,7 @@ bool parse_options(int argc, char** argv, Options& options)
         {"--proc-cmdline", options.proc_cmdline},      {"--sysfs", options.machine.sysfs},           {"--procfs", options.machine.procfs},
         {"--configfs", options.machine.configfs},      {"--efivars", options.machine.efivars},       {"--ipmi-device", options.machine.ipmi_device},
         {"--power-file", options.machine.power_file},  {"--sfdisk", options.machine.sfdisk},
+        {"--kept-state", options.machine.kept_state},
     };
     for (int i = 1; i < argc; ++i) {
         const std::string_view name = argv[i];

@@ -53,6 +53,10 @@ constexpr CleanStep steps[] = {
 // Every disk is tried; one that fails does not spare the others.
 Result<Json> run_step(CommandContext& context, const CleanStep& step)
 {
+    // A deployment that failed may have left its disk published.
+    if (auto gone = context.lio.withdraw_all(); !gone) {
+        return std::unexpected(gone.error());
+    }
     Json results = Json::object();
     std::string failures;
     FaultKind kind = FaultKind::storage;

@@ -37,14 +37,20 @@ Result<CommandJob> prepare_get_deploy_steps(const Json&)
 Result<CommandJob> prepare_execute_deploy_step(const Json& params)
 {
     auto step = object_field(params, "step");
-    auto hints = root_device_hints(params);
-    if (!step || !hints) {
-        return std::unexpected(step ? hints.error() : step.error());
+    if (!step) {
+        return std::unexpected(step.error());
     }
     const auto name = text_field(*step, "step");
     auto arguments = object_field(*step, "args");
     if (!name || !arguments) {
         return std::unexpected(name ? arguments.error() : name.error());
+    }
+    auto hints = root_device_hints(*arguments);
+    if (hints && hints->empty()) {
+        hints = root_device_hints(params);
+    }
+    if (!hints) {
+        return std::unexpected(hints.error());
     }
     if (*name != "write_configdrive") {
         return fail(FaultKind::invalid, "no deploy step '" + name->substr(0, 64) + "'");

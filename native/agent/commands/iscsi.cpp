@@ -77,8 +77,8 @@ Result<Json> start_target(CommandContext& context, const StartRequest& request)
     if (!disk) {
         return std::unexpected(disk.error());
     }
-    // Its own target holds the disk exclusively: away with it before the metadata is wiped.
-    if (auto gone = context.lio.withdraw(request.iqn); !gone) {
+    // A target holds its disk exclusively: away with it before the metadata is wiped.
+    if (auto gone = context.lio.withdraw_all(); !gone) {
         return std::unexpected(gone.error());
     }
     if (request.wipe_disk_metadata) {

@@ -1,18 +1,22 @@
-import { readdir, readFile } from "node:fs/promises";
+import { copyFile, mkdir, open as openFile, readdir, readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Level } from "level";
 import { Fault } from "../core/fault.ts";
 import type { Log } from "../core/log.ts";
 import { storeInUse } from "./guard.ts";
+import { readLog, writeLog } from "./level-log.ts";
+import { checkTable } from "./level-table.ts";
 
 export type Database = Level<string, string>;
 
 /**
- * Opens the LevelDB in `directory`, made if there is none. One that has lost its list of tables is rebuilt first: LevelDB
- * would take it for new and remove every table it finds. What the repair could not use is moved to `lost/`.
+ * Opens the LevelDB in `directory`, made if there is none. Its tables are checked first, and mended where they are damaged.
+ * One that has lost its list of tables is rebuilt: LevelDB would take it for new and remove every table it finds. What was
+ * damaged is kept in `lost/`.
  * @throws Fault busy, storage
  */
 export async function openDatabase(directory: string, log: Log): Promise<Database> {
+  await checkTables(directory, log);
   if (await hasLostItsManifest(directory)) await repairDatabase(directory, "its MANIFEST is missing", log);
   try {
     return await open(directory);
@@ -27,12 +31,16 @@ export async function openDatabase(directory: string, log: Log): Promise<Databas
   }
 }
 
-/** Rebuilds the list of tables from what is there; the database must be closed. @throws Fault storage */
+/**
+ * Rebuilds the list of tables from tables and logs; the database must be closed and its tables checked.
+ * @throws Fault storage
+ */
 export async function repairDatabase(directory: string, reason: string, log: Log): Promise<void> {
   log.error("store.corrupt", { reason: `${reason}; the database is repaired`, path: directory });
   // The types of `level` are those that browsers have too; in Node it is classic-level, which can repair.
   const { repair } = Level as unknown as { repair(location: string): Promise<void> };
   try {
+    await cleanLogs(directory);
     await repair(directory);
   } catch (error) {
     throw openFault(directory, error);
@@ -44,9 +52,59 @@ export function isCorruption(error: unknown): boolean {
 }
 
 async function open(directory: string): Promise<Database> {
-  const database: Database = new Level(directory, { valueEncoding: "utf8" });
+  // Without compression, so that what a damaged table still holds can be found.
+  const database: Database = new Level(directory, { valueEncoding: "utf8", compression: false });
   await database.open();
   return database;
+}
+
+async function checkTables(directory: string, log: Log): Promise<void> {
+  try {
+    for (const name of await readdir(directory)) {
+      if (!/^[0-9]+\.(ldb|sst)$/.test(name)) continue;
+      const path = join(directory, name);
+      const check = checkTable(await readFile(path));
+      if (check.kind === "sound") continue;
+      const lost = join(directory, "lost");
+      await mkdir(lost, { recursive: true });
+      if (check.kind === "unreadable") {
+        log.error("store.corrupt", { path, reason: "no part of this table can be read" });
+        await rename(path, join(lost, name));
+        continue;
+      }
+      log.error("store.corrupt", {
+        path,
+        reason: "parts of this table cannot be read",
+        kept: check.kept,
+        lost: check.lost,
+      });
+      await copyFile(path, join(lost, name));
+      await overwrite(path, check.table);
+    }
+  } catch (error) {
+    throw openFault(directory, error);
+  }
+}
+
+async function cleanLogs(directory: string): Promise<void> {
+  for (const name of await readdir(directory)) {
+    if (!/^[0-9]+\.log$/.test(name)) continue;
+    const path = join(directory, name);
+    const { records, damaged } = readLog(await readFile(path));
+    if (!damaged) continue;
+    const lost = join(directory, "lost");
+    await mkdir(lost, { recursive: true });
+    await writeFile(`${path}.clean`, writeLog(records), { flush: true });
+    await rename(path, join(lost, name));
+    await rename(`${path}.clean`, path);
+  }
+}
+
+/** Not renamed into place: what is written leaves every block where it was, so half of it harms nothing. */
+async function overwrite(path: string, content: Buffer): Promise<void> {
+  await using file = await openFile(path, "r+");
+  await file.write(content, 0, content.length, 0);
+  await file.sync();
 }
 
 async function hasLostItsManifest(directory: string): Promise<boolean> {

@@ -16,10 +16,10 @@ interface Rig {
   readonly power: IpmiPower;
   readonly controller: AbortController;
   /** Runs to the end in the clock's time; seconds that it took. */
-  set(
+  readonly set: (
     target: PowerTarget,
     task?: ReturnType<typeof taskWith>,
-  ): Promise<{ readonly state: PowerState; readonly seconds: number }>;
+  ) => Promise<{ readonly state: PowerState; readonly seconds: number }>;
 }
 
 function rig(on: boolean): Rig {

@@ -57,8 +57,9 @@ function again(type: PayloadType, payload: Uint8Array, suite: number): Uint8Arra
       return encodeRakp3(decodeRakp3(payload));
     case "rakp-4":
       return encodeRakp4(decodeRakp4(payload));
-    default:
-      throw new Error(type);
+    case "ipmi":
+    case "sol":
+      throw new Error(`${type} is no payload of session setup`);
   }
 }
 

@@ -138,7 +138,14 @@ async function openParts({ config, log, clock }: ApplianceOptions, scope: Scope)
     }),
   );
   await api.start();
-  scope.use(await ControlServer.open({ path: config.control.socket, catalogue, log }));
+  scope.use(
+    await ControlServer.open({
+      path: config.control.socket,
+      group: config.control.group ?? undefined,
+      catalogue,
+      log,
+    }),
+  );
 
   await store.commit((tx) =>
     tx.history.append({

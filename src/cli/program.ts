@@ -1,12 +1,13 @@
 import { readFile } from "node:fs/promises";
 import { Command, CommanderError } from "commander";
-import { Fault } from "../core/fault.ts";
+import { Fault, isFault } from "../core/fault.ts";
 import type { Random } from "../core/random.ts";
 import { Secret } from "../core/secret.ts";
 import { type CliParts, EXIT_STATUS } from "./context.ts";
 import { SocketTransport } from "./socket-transport.ts";
 import type { Transport } from "./transport.ts";
 import { addVerbs } from "./verbs/all-verbs.ts";
+import { addLocalVerbs } from "./verbs/local-verbs.ts";
 
 export interface ProgramParts extends CliParts {
   readonly random: Random;
@@ -14,26 +15,44 @@ export interface ProgramParts extends CliParts {
 }
 
 const DEFAULT_SOCKET = "/run/ironrack/control.sock";
+const DEFAULT_CONFIG = "/etc/ironrack/appliance.conf";
+
+interface LocalOptions {
+  readonly socket?: string;
+  readonly config: string;
+}
 
 /** The whole command line of `ironrack`. */
 export function buildProgram(parts: ProgramParts): Command {
   const program = new Command("ironrack")
     .description("Works with the rack's machines through the ironrackd of this appliance, or, as `ironrack site`, of any rack over MQTT.")
     .version(parts.version, "-V, --version")
-    .option("--socket <PATH>", "the daemon's socket", DEFAULT_SOCKET)
+    .option("--socket <PATH>", `the daemon's socket (default: ${DEFAULT_SOCKET})`)
+    .option("--config <FILE>", "its configuration, for when it is down", DEFAULT_CONFIG)
     .showSuggestionAfterError()
     .exitOverride()
     .configureOutput({ writeOut: (text) => parts.terminal.out(text), writeErr: (text) => parts.terminal.err(text) })
     .addHelpText("after", `\n${EXIT_STATUS}\n\nWhen the daemon is down: systemctl status ironrackd; ironrack doctor`);
-  addVerbs(program, { cli: parts, open: async () => await openSocket(parts, program.opts<{ socket: string }>().socket) });
+  addVerbs(program, { cli: parts, open: async () => await openLocal(parts, program.opts<LocalOptions>()) });
+  addLocalVerbs(program, parts);
   addSite(program, parts);
   return program;
 }
 
-async function openSocket(parts: ProgramParts, path: string): Promise<Transport> {
-  const transport = new SocketTransport(path, parts.clock);
-  await transport.open();
-  return transport;
+/** The daemon's socket, or, when nobody listens there, its store to read. */
+async function openLocal(parts: ProgramParts, options: LocalOptions): Promise<Transport> {
+  const { clock, terminal } = parts;
+  const transport = new SocketTransport(options.socket ?? DEFAULT_SOCKET, clock);
+  try {
+    await transport.open();
+    return transport;
+  } catch (error) {
+    if (!isFault(error) || error.code !== "daemon.down") throw error;
+    // Loaded when they are wanted: on most days they are not.
+    const [{ loadConfig }, { StoreTransport }] = await Promise.all([import("../config/load.ts"), import("./store-transport.ts")]);
+    const stateDirectory = (): string => loadConfig(options.config).appliance.stateDir;
+    return new StoreTransport({ down: error, stateDirectory, clock, note: (text) => terminal.err(text) });
+  }
 }
 
 interface SiteOptions {

@@ -1,4 +1,4 @@
-import { chmod, lstat, unlink } from "node:fs/promises";
+import { chmod, chown, lstat, readFile, unlink } from "node:fs/promises";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { Fault, isFault, toFault } from "../core/fault.ts";
 import type { Log } from "../core/log.ts";
@@ -10,6 +10,8 @@ export interface ControlServerParts {
   readonly path: string;
   readonly catalogue: Pick<Catalogue, "execute" | "get">;
   readonly log: Log;
+  /** Name of the group that may use the socket beside its owner; without it, the process's own. */
+  readonly group?: string | undefined;
   /** Longest request line in bytes; a config drive travels in one. Default 64 MiB. */
   readonly longestLine?: number;
   /** Requests of one connection that may be under way together; further ones wait in the socket. Default 64. */
@@ -35,9 +37,16 @@ export class ControlServer implements AsyncDisposable {
   /** @throws Fault conflict when another process serves the path, storage when it cannot be made */
   static async open(parts: ControlServerParts): Promise<ControlServer> {
     await removeStale(parts.path);
+    const gid = parts.group === undefined ? undefined : await groupId(parts.group);
     const control = new ControlServer(parts);
     await listen(control.#server, parts.path);
-    await chmod(parts.path, 0o660);
+    try {
+      if (gid !== undefined) await chown(parts.path, -1, gid);
+      await chmod(parts.path, 0o660);
+    } catch (cause) {
+      await control[Symbol.asyncDispose]();
+      throw new Fault("storage", "control.listen", `cannot give ${parts.path} to group ${parts.group ?? ""}`, { cause });
+    }
     parts.log.info("control.listening", { path: parts.path });
     return control;
   }
@@ -137,6 +146,14 @@ function listen(server: Server, path: string): Promise<void> {
       process.umask(mask);
     }
   });
+}
+
+/** @source group(5) @throws Fault invalid when there is no such group */
+async function groupId(name: string): Promise<number> {
+  const text = await readFile("/etc/group", "utf8").catch(() => "");
+  const id = text.split("\n").map((line) => line.split(":")).find(([group]) => group === name)?.[2];
+  if (id === undefined) throw new Fault("invalid", "control.group", `there is no group "${name}" (control.group)`);
+  return Number(id);
 }
 
 /** Removes a socket file that nobody listens on. @throws Fault conflict when somebody does */

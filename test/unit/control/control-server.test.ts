@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -90,6 +90,21 @@ test("the socket file may be used by its owner and group alone, and is gone afte
     assert.equal(statSync(path).mode & 0o777, 0o660);
   });
   assert.throws(() => statSync(path));
+});
+
+test("the socket goes to the configured group, and a group that is not there is an error that names the key", async () => {
+  const directory = mkdtempSync(join(tmpdir(), "ironrack-control-"));
+  const catalogue = new Catalogue({ commands: [], store: openMemoryStore({ clock }), log: silentLog });
+  const open = (group: string): Promise<ControlServer> => ControlServer.open({ path: join(directory, "control.sock"), catalogue, log: silentLog, group });
+  try {
+    // The group of the process itself, which everybody may give a file to.
+    const own = readFileSync("/etc/group", "utf8").split("\n").find((line) => line.split(":")[2] === String(process.getgid?.()))?.split(":")[0] ?? "";
+    await using _control = await open(own);
+    assert.equal(statSync(join(directory, "control.sock")).gid, process.getgid?.());
+    await assert.rejects(open("no-such-group"), (error) => isFault(error));
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
 });
 
 test("requests of one connection run together and are answered as they finish", async () => {

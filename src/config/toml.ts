@@ -1,3 +1,4 @@
+import { assertNever } from "../core/fault.ts";
 import { ParseError, parseTOML } from "toml-eslint-parser";
 import type { AST } from "toml-eslint-parser";
 
@@ -129,7 +130,12 @@ function valueOf(file: string, node: AST.TOMLContentNode): TomlValue {
       return { kind: "float", value: node.value, at };
     case "boolean":
       return { kind: "boolean", value: node.value, at };
-    default:
+    case "offset-date-time":
+    case "local-date-time":
+    case "local-date":
+    case "local-time":
       return { kind: "date", at };
+    default:
+      return assertNever(node);
   }
 }

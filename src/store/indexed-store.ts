@@ -167,7 +167,7 @@ export class IndexedStore implements Store, AsyncDisposable {
   }
 
   #wake(): void {
-    for (const waiter of [...this.#waiters]) {
+    for (const waiter of this.#waiters) {
       if (this.#state.marks.lastSeq <= waiter.after) continue;
       this.#waiters.delete(waiter);
       waiter.resolve();

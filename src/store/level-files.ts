@@ -38,7 +38,7 @@ export async function openDatabase(directory: string, log: Log): Promise<Databas
 export async function repairDatabase(directory: string, reason: string, log: Log): Promise<void> {
   log.error("store.corrupt", { reason: `${reason}; the database is repaired`, path: directory });
   // The types of `level` are those that browsers have too; in Node it is classic-level, which can repair.
-  const { repair } = Level as unknown as { repair(location: string): Promise<void> };
+  const { repair } = Level as unknown as { readonly repair: (location: string) => Promise<void> };
   try {
     await cleanLogs(directory);
     await repair(directory);

@@ -1,6 +1,6 @@
 import { crc32 } from "node:zlib";
 import { Fault } from "../core/fault.ts";
-import { isJsonObject, type Json, type JsonObject, property } from "../core/json.ts";
+import { isJsonObject, type JsonObject, numberProperty, objectProperty, stringProperty } from "../core/json.ts";
 import { isSecretKey } from "../core/secret.ts";
 import type { Seal } from "./seal.ts";
 import { giveSecrets, type SecretAt, takeSecrets } from "./secret-paths.ts";
@@ -34,19 +34,18 @@ export class RecordCodec {
     const text = whole.slice(SUM_DIGITS + 1);
     if (whole.slice(0, SUM_DIGITS) !== sum(key, text)) throw corrupt(key, "its check sum is wrong");
     const parsed: unknown = JSON.parse(text);
-    const version = isJsonObject(parsed) ? property(parsed, "v") : undefined;
-    const value = isJsonObject(parsed) ? property(parsed, "d") : undefined;
-    if (!isJsonObject(parsed) || !Number.isSafeInteger(version) || !isJsonObject(value))
-      throw corrupt(key, "it has another form");
-    if (Number(version) > this.#version) throw corrupt(key, `it has version ${version}, newer than ${this.#version}`);
-    const sealed = property(parsed, "s");
+    const version = isJsonObject(parsed) ? numberProperty(parsed, "v") : undefined;
+    const value = isJsonObject(parsed) ? objectProperty(parsed, "d") : undefined;
+    const sealed = isJsonObject(parsed) ? stringProperty(parsed, "s") : undefined;
+    if (version === undefined || value === undefined) throw corrupt(key, "it has another form");
+    if (version > this.#version) throw corrupt(key, `it has version ${version}, newer than ${this.#version}`);
     if (sealed !== undefined) this.#unseal(key, value, sealed);
-    return { version: Number(version), value };
+    return { version, value };
   }
 
-  #unseal(key: string, value: JsonObject, sealed: Json): void {
+  #unseal(key: string, value: JsonObject, sealed: string): void {
     try {
-      giveSecrets(value, JSON.parse(this.#seal.open(String(sealed), key)) as SecretAt[]);
+      giveSecrets(value, JSON.parse(this.#seal.open(sealed, key)) as SecretAt[]);
     } catch (error) {
       throw corrupt(key, "its secrets cannot be decrypted", error);
     }

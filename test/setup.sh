@@ -12,7 +12,7 @@
 # For Debian 12 with Node and npm. Debian packages and the image need root: sudo is used where it is needed.
 # IRONRACK_BUILD_ANYWAY=1 goes on when TypeScript reports errors.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit 1
 umask 022
 
 readonly cache=${XDG_CACHE_HOME:-$HOME/.cache}/ironrack
@@ -42,11 +42,17 @@ asked() { [[ " $profiles " == *" $1 "* ]]; }
 readonly profiles="$*"
 
 mkdir -p "$logs" || die "cannot write to $cache: set XDG_CACHE_HOME to a directory of yours"
-exec 9> "$cache/set-up.lock"
-if ! flock -n 9; then
-    say "waiting for another set-up to finish"
-    flock 9
-fi
+
+# alone WHAT: from here to `done_alone` no other set-up does WHAT. Looking whether it is missing comes after.
+alone() {
+    exec 9> "$cache/$1.lock"
+    if ! flock -n 9; then
+        say "waiting for another set-up that does the same ($1)"
+        flock 9
+    fi
+}
+done_alone() { exec 9>&-; }
+checkout=$(pwd | sha256sum | cut -c 1-8)
 
 # step NAME COMMAND... : runs it with its output in a log; if it fails, ends with a sentence that says what and where.
 step() {
@@ -91,6 +97,7 @@ install_packages() {
     return $status
 }
 
+alone packages
 missing=()
 for profile in "$@"; do
     for package in ${packages[$profile]}; do
@@ -109,6 +116,7 @@ if { asked ramdisk || asked image; } && ! apt-cache show linux-image-amd64 > /de
     root_possible "apt-get update"
     step package-lists as_root apt-get update
 fi
+done_alone
 
 if asked npm || asked build || asked addon; then
     command -v npm > /dev/null || die "Node.js with npm is not there: install Node 20.19 or newer and run the same command again"
@@ -117,6 +125,7 @@ if asked npm || asked build || asked addon; then
 fi
 
 if asked npm; then
+    alone "npm-$checkout"
     stamp=node_modules/.ironrack-lock
     lock=$(sha256sum < package-lock.json)
     if [ "$(cat "$stamp" 2> /dev/null)" != "$lock" ]; then
@@ -126,9 +135,11 @@ if asked npm; then
         fi
         echo "$lock" > "$stamp"
     fi
+    done_alone
 fi
 
 if asked build; then
+    alone "build-$checkout"
     # What has no source any more must not run as a test.
     for folder in src test bench; do
         [ -d "build/$folder" ] || continue
@@ -150,9 +161,11 @@ if asked build; then
         fi
         mv build/.compiling build/.compiled
     fi
+    done_alone
 fi
 
 if asked addon; then
+    alone "addon-$checkout"
     key=$({
         node -p 'process.version + process.arch'
         g++ --version | head -n 1
@@ -173,22 +186,34 @@ if asked addon; then
         fi
         echo "$key" > build/native/.key
     fi
+    done_alone
 fi
 
 if asked ramdisk; then
     key=$(bash native/ramdisk/build.sh --key) || die "the ramdisk's recipe cannot tell what it needs; see the line above"
     if [ ! -e "$cache/ramdisk/$key/manifest.json" ]; then
-        say "building the ramdisk (about two minutes)"
-        step ramdisk bash native/ramdisk/build.sh "$cache/ramdisk/$key"
+        alone ramdisk
+        if [ ! -e "$cache/ramdisk/$key/manifest.json" ]; then
+            say "building the ramdisk (about two minutes)"
+            step ramdisk bash native/ramdisk/build.sh "$cache/ramdisk/$key.new"
+            # Whoever edits while it builds would get a product under the wrong name.
+            [ "$(bash native/ramdisk/build.sh --key)" = "$key" ] || die "the ramdisk's sources changed while it was built: run the same command again"
+            rm -rf "$cache/ramdisk/$key" && mv "$cache/ramdisk/$key.new" "$cache/ramdisk/$key"
+        fi
+        done_alone
     fi
 fi
 
 if asked image; then
     key=$(bash test/rack/image/build.sh --key)
     if [ ! -e "$cache/image/$key/debian.qcow2.sha256" ]; then
-        say "building the Debian image of the virtual rack (about two minutes)"
-        root_possible "building the image"
-        step image as_root bash test/rack/image/build.sh "$cache/image/$key"
+        alone image
+        if [ ! -e "$cache/image/$key/debian.qcow2.sha256" ]; then
+            say "building the Debian image of the virtual rack (about two minutes)"
+            root_possible "building the image"
+            step image as_root bash test/rack/image/build.sh "$cache/image/$key"
+        fi
+        done_alone
     fi
 fi
 

@@ -45,9 +45,10 @@ install -m 755 "$here/dhcp-event" "$here/net-watch" "$top/sbin/"
 agent=false
 if [ -e "$native/agent/Makefile" ]; then
     echo "ramdisk: building the agent"
-    mkdir -p "$cache/agent-build"
-    make -C "$native/agent" OUT="$cache/agent-build" > "$work/agent.log" 2>&1 || { tail -n 30 "$work/agent.log" >&2; die "the agent does not build"; }
-    install -m 755 "$cache/agent-build/ironrack-agent" "$top/sbin/ironrack-agent"
+    objects=$(dirname "$native")/build/native/ramdisk-agent
+    mkdir -p "$objects"
+    make -j2 -C "$native/agent" OUT="$objects" > "$work/agent.log" 2>&1 || { tail -n 30 "$work/agent.log" >&2; die "the agent does not build"; }
+    install -m 755 "$objects/ironrack-agent" "$top/sbin/ironrack-agent"
     agent=true
 else
     echo "ramdisk: native/agent cannot be built: this ramdisk has no agent" >&2

@@ -37,9 +37,16 @@ export function parseMacAddress(text: string, field = "address"): MacAddress {
   return lower as MacAddress;
 }
 
+const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
+
+function hexOf(byte: number | undefined): string {
+  return HEX[byte ?? 0] ?? "";
+}
+
 export function macAddressFromBytes(bytes: Uint8Array): MacAddress {
   if (bytes.length !== 6) throw invalid("address", `a MAC address has 6 bytes, not ${bytes.length}`);
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join(":") as MacAddress;
+  const [a, b, c, d, e, f] = bytes;
+  return `${hexOf(a)}:${hexOf(b)}:${hexOf(c)}:${hexOf(d)}:${hexOf(e)}:${hexOf(f)}` as MacAddress;
 }
 
 export function macAddressToBytes(address: MacAddress): Uint8Array {
@@ -55,10 +62,22 @@ export function parseIpv4Address(text: string, field = "address"): Ipv4Address {
 }
 
 export function ipv4FromNumber(value: number): Ipv4Address {
-  return [value >>> 24, (value >>> 16) & 255, (value >>> 8) & 255, value & 255].join(".") as Ipv4Address;
+  return `${value >>> 24}.${(value >>> 16) & 255}.${(value >>> 8) & 255}.${value & 255}` as Ipv4Address;
 }
 
 /** The address as an unsigned 32-bit number. */
 export function ipv4ToNumber(address: Ipv4Address): number {
-  return address.split(".").reduce((sum, part) => sum * 256 + Number(part), 0);
+  // In every DHCP message many times: no parts are cut out.
+  let number = 0;
+  let part = 0;
+  for (let at = 0; at < address.length; at += 1) {
+    const code = address.charCodeAt(at);
+    if (code === 0x2e) {
+      number = number * 256 + part;
+      part = 0;
+    } else {
+      part = part * 10 + code - 0x30;
+    }
+  }
+  return number * 256 + part;
 }

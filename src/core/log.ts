@@ -33,13 +33,13 @@ export interface Log {
   with(fields: LogFields): Log;
 }
 
-/** A log that writes to `stream`, or to stdout at once (a crash keeps the last line); with `journal`, each line gets the <N> prefix of sd-daemon(3). */
+/** A log that writes to `stream`, or to stdout before the process turns to its next event; with `journal`, each line gets the <N> prefix of sd-daemon(3). */
 export function openLog(options: {
   readonly level: LogLevel;
   readonly journal: boolean;
   readonly stream?: DestinationStream;
 }): Log {
-  const base = options.stream ?? destination({ dest: 1, sync: true });
+  const base = options.stream ?? turnStream(destination({ dest: 1, sync: true }));
   const stream = options.journal ? journalStream(base) : base;
   return wrap(
     pino(
@@ -53,6 +53,29 @@ export function openLog(options: {
     ),
   );
 }
+
+/**
+ * Lines of one turn of the event loop go out in one write; an error's line at once, with all before it. The end of the
+ * process, also by an error that nobody caught, writes what is left.
+ */
+function turnStream(base: DestinationStream): DestinationStream {
+  let lines = "";
+  const flush = (): void => {
+    const text = lines;
+    lines = "";
+    if (text !== "") base.write(text);
+  };
+  process.on("exit", flush);
+  return {
+    write: (line) => {
+      if (lines === "") setImmediate(flush);
+      lines += line;
+      if (ERROR_LINE.test(line)) flush();
+    },
+  };
+}
+
+const ERROR_LINE = /^(<3>)?\{"level":"error"/;
 
 const SYSLOG: Readonly<Record<string, string>> = { debug: "<7>", info: "<6>", warn: "<4>", error: "<3>" };
 

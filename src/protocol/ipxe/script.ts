@@ -19,7 +19,7 @@ export type IpxeCommand =
 
 /** Text from outside must not end its line nor be expanded. */
 function plain(text: string): string {
-  return text.replaceAll(/[\u0000-\u001f\u007f]/g, " ").replaceAll("${", "$ {");
+  return text.replaceAll(/[^\x20-\x7e\xa0-\uffff]/g, " ").replaceAll("${", "$ {");
 }
 
 function line(command: IpxeCommand): string {

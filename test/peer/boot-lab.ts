@@ -129,6 +129,7 @@ function defaults(directory: string): BootServerOptions {
     initrd,
     kernelArguments: "console=ttyS0,115200n8",
     httpPort: SERVER_PORT_HTTP,
+    storeDirectory: null,
     logLevel: "debug",
   };
 }

@@ -16,6 +16,7 @@ import { BootFiles } from "../../src/service/boot-files.ts";
 import { BootHttp } from "../../src/service/boot-http.ts";
 import { DhcpService, type DhcpSubnet } from "../../src/service/dhcp-service.ts";
 import { TftpService } from "../../src/service/tftp-service.ts";
+import { openStore } from "../../src/store/level-store.ts";
 import { openMemoryStore } from "../../src/store/memory-store.ts";
 import { aNode, aPort } from "../conformance/store-contract.ts";
 
@@ -39,6 +40,8 @@ export interface BootServerOptions {
   readonly initrd: string;
   readonly kernelArguments: string;
   readonly httpPort: number;
+  /** null: in memory. */
+  readonly storeDirectory: string | null;
   readonly logLevel: "debug" | "info" | "warn";
 }
 
@@ -46,7 +49,11 @@ async function main(options: BootServerOptions): Promise<void> {
   const scope = new Scope();
   const clock = new SystemClock();
   const log = openLog({ level: options.logLevel, journal: false });
-  const store = scope.use(openMemoryStore({ clock, log }));
+  const store = scope.use(
+    options.storeDirectory === null
+      ? openMemoryStore({ clock, log })
+      : await openStore({ directory: options.storeDirectory, clock, log, key: new Uint8Array(32).fill(7) }),
+  );
   await store.commit((tx) => {
     options.nodes.forEach(({ mac, bootTarget }, at) => {
       const node = aNode(at, { bootTarget });

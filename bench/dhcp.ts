@@ -1,0 +1,176 @@
+import { execFileSync } from "node:child_process";
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { homedir, tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { SystemClock } from "../src/core/clock.ts";
+import type { Json } from "../src/core/json.ts";
+import { millis, seconds } from "../src/core/units.ts";
+import { Child } from "../test/rack/child.ts";
+import { Enclosure } from "../test/rack/enclosure.ts";
+import type { BootServerOptions } from "../test/peer/boot-server.ts";
+
+/**
+ * DHCP servers side by side: the highest rate of DISCOVER, OFFER, REQUEST, ACK that perfdhcp sees with under 1 % lost, as
+ * a relay with 1000 clients, each lease durable before its ACK; and the processor time of each. All in one run, because
+ * only ratios of one run count.
+ */
+const SERVER = "10.78.0.1";
+const CLIENT = "10.78.0.2";
+const DURATION_S = 3;
+const MOST_LOST = 1;
+
+interface Server {
+  readonly name: string;
+  readonly argv: (directory: string) => readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+interface Run {
+  readonly rate: number;
+  /** Exchanges that were complete, per second. */
+  readonly done: number;
+  readonly lost_percent: number;
+  readonly cpu_ms_per_exchange: number;
+}
+
+const clock = new SystemClock();
+
+function ironrack(logLevel: "info" | "warn"): Server {
+  return {
+    name: logLevel === "info" ? "ironrack" : "ironrack, no log line per answer",
+    argv: (directory) => {
+      const empty = join(directory, "empty");
+      writeFileSync(empty, "");
+      const options: BootServerOptions = {
+        interface: "veth0", address: SERVER, network: "10.78.0.0", prefixLength: 16, pool: ["10.78.1.0", "10.78.200.255"], leaseTime_s: 3600, unicast: false,
+        nodes: [], discovery: false, loaders: {}, tftpRoot: null, kernel: empty, initrd: empty, kernelArguments: "", httpPort: 8080,
+        storeDirectory: join(directory, "store"), logLevel,
+      };
+      return [process.execPath, resolve(import.meta.dirname, "../test/peer/boot-server.js"), JSON.stringify(options)];
+    },
+  };
+}
+
+/** Kea's server is unpacked, not installed: the package would start a service. */
+function keaBinary(): string {
+  const cache = join(homedir(), ".cache", "ironrack", "kea");
+  const binary = join(cache, "usr", "sbin", "kea-dhcp4");
+  if (existsSync(binary)) return binary;
+  mkdirSync(cache, { recursive: true });
+  execFileSync("apt-get", ["download", "kea-dhcp4-server"], { cwd: cache, stdio: "ignore" });
+  const archive = readdirSync(cache).find((name) => name.endsWith(".deb"));
+  if (archive === undefined) throw new Error("apt-get gave no package kea-dhcp4-server");
+  execFileSync("dpkg", ["-x", archive, "."], { cwd: cache });
+  return binary;
+}
+
+function kea(threads: number): Server {
+  return {
+    name: threads === 1 ? "kea, one thread" : `kea, ${threads} threads`,
+    argv: (directory) => {
+      const config = join(directory, "kea.json");
+      writeFileSync(
+        config,
+        JSON.stringify({
+          Dhcp4: {
+            "interfaces-config": { interfaces: ["veth0"], "dhcp-socket-type": "udp" },
+            "lease-database": { type: "memfile", persist: true, name: join(directory, "leases.csv") },
+            "valid-lifetime": 3600,
+            "multi-threading": { "enable-multi-threading": threads > 1, "thread-pool-size": threads, "packet-queue-size": 64 },
+            subnet4: [{ subnet: "10.78.0.0/16", pools: [{ pool: "10.78.1.0 - 10.78.200.255" }] }],
+            loggers: [{ name: "kea-dhcp4", severity: "WARN", output_options: [{ output: join(directory, "kea.log") }] }],
+          },
+        }),
+      );
+      return [keaBinary(), "-c", config];
+    },
+    env: { KEA_PIDFILE_DIR: tmpdir(), KEA_LOCKFILE_DIR: tmpdir() },
+  };
+}
+
+const dnsmasq: Server = {
+  name: "dnsmasq",
+  argv: (directory) => [
+    "dnsmasq", "-k", "-p", "0", "-i", "veth0", "--no-ping", "--quiet-dhcp", "--dhcp-authoritative", "--user=root", "--conf-file=/dev/null",
+    "--dhcp-lease-max=60000", `--dhcp-leasefile=${join(directory, "leases")}`, "--dhcp-range=10.78.1.0,10.78.200.255,255.255.0.0,1h",
+  ],
+};
+
+/** Processor time of a process so far, all threads, in milliseconds. */
+function cpuTime(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, "latin1").split(") ")[1]?.split(" ") ?? [];
+  return (Number(fields[11]) + Number(fields[12])) * 10; // USER_HZ is 100
+}
+
+async function perfdhcp(lab: Enclosure, rate: number, time_s: number): Promise<{ readonly done: number; readonly lost: number }> {
+  const argv = ["perfdhcp", "-4", "-l", CLIENT, "-r", String(rate), "-R", "1000", "-p", String(time_s), "-W", "500000", SERVER];
+  const { stdout } = await lab.spawn("site", argv).ended;
+  const sent = /DISCOVER-OFFER\*\*\*[\s\S]*?sent packets: (\d+)/.exec(stdout)?.[1];
+  const acks = /REQUEST-ACK\*\*\*[\s\S]*?received packets: (\d+)/.exec(stdout)?.[1];
+  if (sent === undefined || acks === undefined) throw new Error(`perfdhcp said:\n${stdout}`);
+  return { done: Number(acks), lost: Number(sent) - Number(acks) };
+}
+
+async function measure(lab: Enclosure, server: Child, rate: number): Promise<Run> {
+  const pid = await server.pid();
+  if (pid === undefined) throw new Error("the server has ended");
+  const before = cpuTime(pid);
+  const { done, lost } = await perfdhcp(lab, rate, DURATION_S);
+  const cpu = cpuTime(pid) - before;
+  return {
+    rate,
+    done: Math.round(done / DURATION_S),
+    lost_percent: Math.round((10_000 * lost) / Math.max(1, done + lost)) / 100,
+    cpu_ms_per_exchange: Math.round((1000 * cpu) / Math.max(1, done)) / 1000,
+  };
+}
+
+async function benchServer(server: Server, highest: number): Promise<Json> {
+  const directory = mkdtempSync(join(tmpdir(), "ironrack-bench-dhcp-"));
+  await using lab = await Enclosure.open(
+    [
+      "ip link add veth0 type veth peer name veth1 netns site",
+      `ip addr add ${SERVER}/16 brd + dev veth0`,
+      "ip link set veth0 up",
+      `ip -n site addr add ${CLIENT}/16 brd + dev veth1`,
+      "ip -n site link set veth1 up",
+    ],
+    directory,
+  );
+  await using running = lab.spawn("rack", server.argv(directory), { logFile: join(directory, "log"), env: server.env ?? {} });
+  await clock.sleep(seconds(2));
+  await perfdhcp(lab, 200, 2); // warm
+  const runs: Run[] = [];
+  let good: Run | undefined;
+  let low = 0;
+  let high = highest;
+  for (let step = 0; step < 7 && high - low > high / 20; step += 1) {
+    const rate = Math.round(step === 0 ? highest / 4 : (low + high) / 2);
+    const run = await measure(lab, running, rate);
+    runs.push(run);
+    if (run.lost_percent < MOST_LOST) {
+      low = rate;
+      if (good === undefined || run.done > good.done) good = run;
+    } else high = rate;
+    await clock.sleep(millis(500));
+  }
+  const pid = await running.pid();
+  const rss = pid === undefined ? 0 : Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "latin1"))?.[1] ?? 0);
+  if (process.env["BENCH_KEEP_LOG"] !== undefined) copyFileSync(join(directory, "log"), process.env["BENCH_KEEP_LOG"]);
+  return {
+    server: server.name, exchanges_per_s: good?.done ?? 0, cpu_ms_per_exchange: good?.cpu_ms_per_exchange ?? 0, rss_mb: Math.round(rss / 1024),
+    runs: runs.map((run) => ({ ...run })),
+  };
+}
+
+export async function benchDhcp(only: readonly string[]): Promise<Json> {
+  const all: readonly (readonly [Server, number])[] = [[ironrack("info"), 20_000], [ironrack("warn"), 20_000], [kea(1), 16_000], [kea(2), 20_000], [dnsmasq, 1600]];
+  const rows: Json[] = [];
+  for (const [server, highest] of all) {
+    if (only.length > 0 && !only.some((word) => server.name.startsWith(word))) continue;
+    const row = await benchServer(server, highest);
+    process.stderr.write(`${JSON.stringify(row)}\n`);
+    rows.push(row);
+  }
+  return rows;
+}

@@ -45,6 +45,7 @@ export type Meddling =
   | "ignore"
   | "no-answer"
   | "twice"
+  | "garbage"
   | { readonly completion: number }
   | { readonly delayMs: number }
   | undefined;
@@ -346,9 +347,18 @@ export class IpmiResponder {
       }, meddling.delayMs);
       this.#timers.add(timer);
     } else {
+      if (meddling === "garbage") this.#sendGarbage(session, from);
       this.#send(answer, from);
       if (meddling === "twice") this.#send(answer, from);
     }
+  }
+
+  /** Noise, cut packets, and genuine packets with nonsense inside. */
+  #sendGarbage(session: OpenSession, to: RemoteInfo): void {
+    this.#send(Buffer.from("noise"), to);
+    this.#send(Buffer.from("0600ff0706c0", "hex"), to);
+    this.#send(this.#seal(session, Buffer.from([0x81, 0x04])), to);
+    this.#send(this.#seal(session, Buffer.alloc(9, 0x55)), to);
   }
 
   #seal(session: OpenSession, message: Buffer): Buffer {

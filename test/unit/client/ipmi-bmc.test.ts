@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { SystemClock } from "../../../src/core/clock.ts";
+import { FakeClock, SystemClock } from "../../../src/core/clock.ts";
 import { Fault, isFault } from "../../../src/core/fault.ts";
-import { silentLog } from "../../../src/core/log.ts";
+import { silentLog, type Log } from "../../../src/core/log.ts";
 import { SystemRandom } from "../../../src/core/random.ts";
 import { Secret } from "../../../src/core/secret.ts";
 import { millis } from "../../../src/core/units.ts";
@@ -20,15 +20,17 @@ import { getDeviceId } from "../../../src/protocol/ipmi/command/get-device-id.ts
 import { IpmiResponder, type ResponderOptions } from "../../peer/ipmi-responder.ts";
 
 /*
- * Against the responder of the tests, over real sockets: short waits, so that what is silent is so for a fraction of a
- * second. What ipmi_sim shows is in test/peer.
+ * Against the responder of the tests, over real sockets. What ipmi_sim shows is in test/peer.
  */
 
+/** Waits so long that a busy machine never makes a retry of it. */
 const parts: IpmiParts = {
   clock: new SystemClock(),
   random: new SystemRandom(),
-  retries: { attempts: 3, first: millis(100), growth: 1.3 },
+  retries: { attempts: 3, first: millis(5000), growth: 1 },
 };
+/** For tests in which the BMC is silent. */
+const hasty: IpmiParts = { ...parts, retries: { attempts: 3, first: millis(250), growth: 1.3 } };
 const users = [
   { name: "admin", password: "secret", privilege: 4 },
   { name: "operator", password: "secret", privilege: 3 },
@@ -116,10 +118,10 @@ test("a password stands in no fault", async () => {
 
 test("suite 17 is preferred; a BMC that is silent about it is asked for suite 3, and at once when the session is opened again", async () => {
   await using both = await responder();
-  await using client = new IpmiBmc(target(both), parts);
+  await using client = new IpmiBmc(target(both), hasty);
   await client.request(getDeviceId, undefined, wait);
   await using old = await responder({ suites: [3], silentAboutSuites: true });
-  await using second = new IpmiBmc(target(old), parts);
+  await using second = new IpmiBmc(target(old), hasty);
   await second.request(getDeviceId, undefined, wait);
   const { sent } = second.counters;
   await second.close();
@@ -158,7 +160,7 @@ test("closing gives the session back to the BMC; the next request opens another"
 
 test("a read or a write goes on in a new session after the BMC has lost the old one", async () => {
   await using bmc = await responder();
-  await using client = new IpmiBmc(target(bmc), parts);
+  await using client = new IpmiBmc(target(bmc), hasty);
   await client.request(getDeviceId, undefined, wait);
   bmc.forgetSessions();
   assert.equal((await client.request(getChassisStatus, undefined, wait)).powerOn, false);
@@ -169,7 +171,7 @@ test("a read or a write goes on in a new session after the BMC has lost the old 
 
 test("an action whose answer is lost is carried out once and is ipmi.unconfirmed", async () => {
   await using bmc = await responder();
-  await using client = new IpmiBmc(target(bmc), parts);
+  await using client = new IpmiBmc(target(bmc), hasty);
   await client.request(getDeviceId, undefined, wait);
   bmc.meddle = ({ netFn, command }) => (netFn === 0 && command === 2 ? "no-answer" : undefined);
   await assert.rejects(
@@ -182,7 +184,7 @@ test("an action whose answer is lost is carried out once and is ipmi.unconfirmed
 
 test("an action in a session that the BMC has lost is not sent into a new one by itself", async () => {
   await using bmc = await responder();
-  await using client = new IpmiBmc(target(bmc), parts);
+  await using client = new IpmiBmc(target(bmc), hasty);
   await client.request(getDeviceId, undefined, wait);
   bmc.forgetSessions();
   await assert.rejects(client.request(chassisControl, { action: "power-up" }, wait), codeIs("ipmi.unconfirmed"));
@@ -193,7 +195,7 @@ test("an action in a session that the BMC has lost is not sent into a new one by
 
 test("lost requests and lost answers of reads are made good by retries", async () => {
   await using bmc = await responder();
-  await using client = new IpmiBmc(target(bmc), parts);
+  await using client = new IpmiBmc(target(bmc), hasty);
   await client.request(getDeviceId, undefined, wait);
   for (const loss of ["ignore", "no-answer"] as const) {
     let left = 2;
@@ -205,10 +207,10 @@ test("lost requests and lost answers of reads are made good by retries", async (
 
 test("late and repeated answers are dropped, whichever request they come to", async () => {
   await using bmc = await responder();
-  await using client = new IpmiBmc(target(bmc), parts);
+  await using client = new IpmiBmc(target(bmc), hasty);
   await client.request(getDeviceId, undefined, wait);
   // The answer to the first packet comes while the second request waits.
-  bmc.meddle = ({ command }) => (command === 1 && bmc.received.length % 2 === 1 ? { delayMs: 150 } : "twice");
+  bmc.meddle = ({ command }) => (command === 1 && bmc.received.length % 2 === 1 ? { delayMs: 350 } : "twice");
   for (let round = 0; round < 10; round += 1) {
     bmc.powerOn = round % 2 === 0;
     assert.equal((await client.request(getChassisStatus, undefined, wait)).powerOn, bmc.powerOn);
@@ -235,7 +237,7 @@ test("a busy BMC is asked again; insufficient privilege is a refusal and keeps t
 
 test("a cancelled request ends at once, and the session serves the next", async () => {
   await using bmc = await responder();
-  await using client = new IpmiBmc(target(bmc), parts);
+  await using client = new IpmiBmc(target(bmc), hasty);
   await client.request(getDeviceId, undefined, wait);
   bmc.meddle = () => "ignore";
   const controller = new AbortController();
@@ -272,12 +274,56 @@ test("who is cancelled in the queue leaves it at once, and those behind keep the
   assert.equal(bmc.count(0, 2), 0);
 });
 
+test("packets that are not of the format are counted, logged once, and do not keep the answer away", async () => {
+  await using bmc = await responder();
+  await using client = new IpmiBmc(target(bmc), parts);
+  const logged: string[] = [];
+  const log: Log = { ...silentLog, warn: (event) => logged.push(event) };
+  bmc.meddle = () => "garbage";
+  for (let round = 0; round < 5; round += 1) {
+    assert.equal((await client.request(getChassisStatus, undefined, { ...wait, log })).powerOn, false);
+  }
+  assert.equal(client.counters.malformed, 4 * 6, "four packets with each answer, the privilege's too");
+  assert.deepEqual(logged, ["bmc.malformed"]);
+  assert.equal(client.counters.timeouts, 0);
+});
+
+test("an idle session is given back after 20 s, and a used one is not", async () => {
+  await using bmc = await responder();
+  const clock = new FakeClock();
+  await using client = new IpmiBmc(target(bmc), { ...parts, clock });
+  for (let round = 0; round < 4; round += 1) {
+    await client.request(getDeviceId, undefined, wait);
+    await clock.advance(15_000);
+  }
+  assert.equal(bmc.activeSessions, 1);
+  await clock.advance(6_000);
+  await parts.clock.sleep(millis(50));
+  assert.equal(bmc.activeSessions, 0);
+  await client.request(getDeviceId, undefined, wait);
+  assert.equal(bmc.activeSessions, 1);
+});
+
+test("disposing of the pool gives all sessions back and leaves no timer", async () => {
+  await using one = await responder();
+  await using other = await responder();
+  const clock = new FakeClock();
+  {
+    await using bmcs = new IpmiBmcs({ ...parts, clock });
+    await bmcs.request(target(one), getDeviceId, undefined, wait);
+    await bmcs.request(target(other), getDeviceId, undefined, wait);
+  }
+  await parts.clock.sleep(millis(50));
+  assert.equal(one.activeSessions + other.activeSessions, 0);
+  assert.equal(clock.pending, 0);
+});
+
 test("a login cancelled in the middle leaves no socket open", async () => {
   const sockets = (): number => process.getActiveResourcesInfo().filter((name) => name.includes("UDP")).length;
   await parts.clock.sleep(millis(20));
   const before = sockets();
   const bmc = await responder({ suites: [], silentAboutSuites: true });
-  await using client = new IpmiBmc(target(bmc), parts);
+  await using client = new IpmiBmc(target(bmc), hasty);
   const controller = new AbortController();
   const pending = client.request(getDeviceId, undefined, { ...wait, signal: controller.signal });
   const ended = assert.rejects(pending, codeIs("test"));

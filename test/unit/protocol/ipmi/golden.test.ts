@@ -195,3 +195,19 @@ for (const one of sessions) {
     }
   });
 }
+
+test("the session sequence number goes on from FFFFFFFFh to 1 — IPMI 2.0 §6.12.8", () => {
+  const one = sessions[0] ?? assert.fail();
+  const { suite, context, keys } = contextOf(one);
+  const last: Session = {
+    suite,
+    keys,
+    consoleSessionId: context.consoleSessionId,
+    managedSessionId: context.managedSessionId,
+    privilege: "ADMINISTRATOR",
+    nextSequence: 0xffffffff,
+    inbound: emptyWindow,
+    nextRequest: 1,
+  };
+  assert.equal(seal(last, new Uint8Array(7), new Uint8Array(16)).session.nextSequence, 1);
+});

@@ -55,7 +55,9 @@ export class ApiServer implements AsyncDisposable {
       await this.#app.listen({ host: address, port });
     } catch (cause) {
       const reason = cause instanceof Error ? cause.message : String(cause);
-      throw new Fault("storage", "api.listen", `the REST API cannot listen on ${address}:${port}: ${reason}`, { cause });
+      throw new Fault("storage", "api.listen", `the REST API cannot listen on ${address}:${port}: ${reason}`, {
+        cause,
+      });
     }
     log.info("api.listening", { address, port: String(this.port) });
   }
@@ -109,11 +111,19 @@ export class ApiServer implements AsyncDisposable {
         elapsed_ms: Math.round(reply.elapsedTime),
       });
     });
-    this.#app.setNotFoundHandler((_request, reply) => sendError(reply, routingError(404, "Not Found", "The resource could not be found.")));
+    this.#app.setNotFoundHandler((_request, reply) =>
+      sendError(reply, routingError(404, "Not Found", "The resource could not be found.")),
+    );
     this.#app.setErrorHandler((error: { readonly statusCode?: number; readonly message?: string }, _request, reply) => {
       const status = error.statusCode ?? 500;
       if (status >= 500) log.error("daemon.bug", { reason: error.message }, error);
-      return sendError(reply, apiError(status, status >= 500 ? "Internal error; the daemon's log says more." : (error.message ?? "Bad request")));
+      return sendError(
+        reply,
+        apiError(
+          status,
+          status >= 500 ? "Internal error; the daemon's log says more." : (error.message ?? "Bad request"),
+        ),
+      );
     });
   }
 

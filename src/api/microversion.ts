@@ -6,7 +6,9 @@ export const MINIMUM = 1;
 export const MAXIMUM = 82;
 
 /** The minor number of the version in force, or why there is none. */
-export type Negotiated = { readonly ok: true; readonly minor: number } | { readonly ok: false; readonly known: boolean; readonly reason: string };
+export type Negotiated =
+  | { readonly ok: true; readonly minor: number }
+  | { readonly ok: false; readonly known: boolean; readonly reason: string };
 
 /** @source IRONIC API: no header means 1.1; `latest` is the maximum; outside the range or not a version is 406 */
 export function negotiate(header: string | undefined): Negotiated {
@@ -18,7 +20,11 @@ export function negotiate(header: string | undefined): Negotiated {
     return { ok: false, known: false, reason: `Invalid value for X-OpenStack-Ironic-API-Version header: ${text}` };
   }
   if (major !== "1" || Number(minor) < MINIMUM || Number(minor) > MAXIMUM) {
-    return { ok: false, known: true, reason: `Version ${text} was requested by the user but the service supports 1.${MINIMUM} to 1.${MAXIMUM}.` };
+    return {
+      ok: false,
+      known: true,
+      reason: `Version ${text} was requested by the user but the service supports 1.${MINIMUM} to 1.${MAXIMUM}.`,
+    };
   }
   return { ok: true, minor: Number(minor) };
 }

@@ -17,7 +17,8 @@ export async function readConfigDrive(argument: string): Promise<Json> {
   if (about.isDirectory()) return await fromDirectory(argument);
   const bytes = await readFile(argument);
   if (bytes[0] === 0x1f && bytes[1] === 0x8b) return bytes.toString("base64");
-  if (bytes.subarray(ISO9660_AT, ISO9660_AT + 5).toString("latin1") === "CD001") return gzipSync(bytes).toString("base64");
+  if (bytes.subarray(ISO9660_AT, ISO9660_AT + 5).toString("latin1") === "CD001")
+    return gzipSync(bytes).toString("base64");
   return parse(bytes.toString("utf8"));
 }
 
@@ -28,7 +29,8 @@ function parse(text: string): JsonObject {
   } catch (error) {
     throw invalid("config-drive", `not JSON: ${error instanceof Error ? error.message : ""}`);
   }
-  if (!isJsonObject(value)) throw invalid("config-drive", "must be a JSON object with meta_data, user_data, network_data");
+  if (!isJsonObject(value))
+    throw invalid("config-drive", "must be a JSON object with meta_data, user_data, network_data");
   return value;
 }
 
@@ -40,7 +42,11 @@ async function fromDirectory(directory: string): Promise<JsonObject> {
     }
     return undefined;
   };
-  const [meta, user, network] = [await read("meta_data.json"), await read("user_data"), await read("network_data.json")];
+  const [meta, user, network] = [
+    await read("meta_data.json"),
+    await read("user_data"),
+    await read("network_data.json"),
+  ];
   if (meta === undefined && user === undefined && network === undefined) {
     throw invalid("config-drive", `${directory} holds no meta_data.json, user_data or network_data.json`);
   }

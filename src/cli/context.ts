@@ -50,7 +50,8 @@ export async function runVerb(
   const json = options.json === true;
   try {
     await using transport = await open();
-    const call = async (method: string, params: JsonObject): Promise<Json> => await transport.call(method, params, { signal });
+    const call = async (method: string, params: JsonObject): Promise<Json> =>
+      await transport.call(method, params, { signal });
     const result = await verb({ transport, terminal, clock, signal, json, call });
     if (json && result !== undefined) terminal.out(`${JSON.stringify(result)}\n`);
     parts.exit(0);
@@ -64,7 +65,8 @@ export function report(parts: CliParts, fault: Fault, json: boolean): void {
   const { kind, code, message, detail } = fault;
   if (json) parts.terminal.err(`${JSON.stringify({ error: { kind, code, message, detail } })}\n`);
   else parts.terminal.err(`ironrack: ${message}\n`);
-  if (kind === "internal" && fault.stack !== undefined && fault.cause instanceof Error) parts.terminal.err(`${fault.cause.stack ?? ""}\n`);
+  if (kind === "internal" && fault.stack !== undefined && fault.cause instanceof Error)
+    parts.terminal.err(`${fault.cause.stack ?? ""}\n`);
   parts.exit(code === "operation.failed" ? OPERATION_FAILED : answerCode(kind).exit);
 }
 

@@ -3,7 +3,14 @@ import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import type { Clock } from "../core/clock.ts";
 import { toFault } from "../core/fault.ts";
-import { isJsonObject, numberProperty, objectProperty, property, stringProperty, type JsonObject } from "../core/json.ts";
+import {
+  isJsonObject,
+  numberProperty,
+  objectProperty,
+  property,
+  stringProperty,
+  type JsonObject,
+} from "../core/json.ts";
 import { seconds } from "../core/units.ts";
 import type { Config } from "../config/config.ts";
 import { checkConfig, problemLine } from "../config/load.ts";
@@ -75,7 +82,8 @@ function examineSite(mqtt: JsonObject): readonly Finding[] {
   if (mqtt["enabled"] === false) return [warning("site", "the channel to the site is off (mqtt.enabled)")];
   const queued = numberProperty(mqtt, "queued_events") ?? 0;
   const waiting = queued > 0 ? `; ${queued} events wait for it` : "";
-  if (mqtt["connected"] === true) return [queued > 1000 ? warning("site", `connected${waiting}`) : good("site", `connected${waiting}`)];
+  if (mqtt["connected"] === true)
+    return [queued > 1000 ? warning("site", `connected${waiting}`) : good("site", `connected${waiting}`)];
   return [bad("site", `not connected: ${stringProperty(mqtt, "last_error") ?? "no attempt has ended yet"}${waiting}`)];
 }
 
@@ -84,8 +92,18 @@ function examineNodes(nodes: readonly JsonObject[]): readonly Finding[] {
   const failed = nodes.filter((node) => /failed$|^error$/.test(stringProperty(node, "provision_state") ?? ""));
   const kept = nodes.filter((node) => node["maintenance"] === true);
   const findings = [
-    ...failed.map((node) => warning("nodes", `${named(node)} is "${stringProperty(node, "provision_state") ?? ""}": ${stringProperty(node, "last_error") ?? "no reason was recorded"}`)),
-    ...kept.map((node) => warning("nodes", `${named(node)} is in maintenance: ${stringProperty(node, "maintenance_reason") ?? "no reason was given"}`)),
+    ...failed.map((node) =>
+      warning(
+        "nodes",
+        `${named(node)} is "${stringProperty(node, "provision_state") ?? ""}": ${stringProperty(node, "last_error") ?? "no reason was recorded"}`,
+      ),
+    ),
+    ...kept.map((node) =>
+      warning(
+        "nodes",
+        `${named(node)} is in maintenance: ${stringProperty(node, "maintenance_reason") ?? "no reason was given"}`,
+      ),
+    ),
   ];
   return findings.length > 0 ? findings : [good("nodes", `${nodes.length}, none failed`)];
 }
@@ -110,9 +128,14 @@ async function examineNetwork(config: Config, running: boolean): Promise<readonl
   ];
   const wrong = wanted.filter(({ bound }) => bound !== running);
   for (const { name, port } of wrong) {
-    findings.push(running ? bad("ports", `nobody listens on ${port} (${name})`) : bad("ports", `another program listens on ${port}, which ${name} needs: ss -lnptu`));
+    findings.push(
+      running
+        ? bad("ports", `nobody listens on ${port} (${name})`)
+        : bad("ports", `another program listens on ${port}, which ${name} needs: ss -lnptu`),
+    );
   }
-  if (wrong.length === 0) findings.push(good("ports", wanted.map(({ port }) => port).join(", ") + (running ? " are bound" : " are free")));
+  if (wrong.length === 0)
+    findings.push(good("ports", wanted.map(({ port }) => port).join(", ") + (running ? " are bound" : " are free")));
   return findings;
 }
 
@@ -133,13 +156,25 @@ async function boundPorts(kind: "udp" | "tcp"): Promise<ReadonlySet<number>> {
 async function examineFiles(config: Config): Promise<readonly Finding[]> {
   const { boot } = config;
   const findings: Finding[] = [];
-  for (const [key, path] of [["boot.kernel", boot.kernel], ["boot.initrd", boot.initrd]] as const) {
+  for (const [key, path] of [
+    ["boot.kernel", boot.kernel],
+    ["boot.initrd", boot.initrd],
+  ] as const) {
     const about = await stat(path).catch(() => undefined);
-    if (about === undefined || !about.isFile()) findings.push(bad("boot files", `${path} is missing (${key}); machines cannot boot the ramdisk`));
+    if (about === undefined || !about.isFile())
+      findings.push(bad("boot files", `${path} is missing (${key}); machines cannot boot the ramdisk`));
   }
-  for (const [key, name] of [["boot.bios_loader", boot.biosLoader], ["boot.uefi_loader", boot.uefiLoader]] as const) {
-    const found = await Promise.all(boot.loaderDirs.map(async (directory) => await stat(join(directory, name)).catch(() => undefined)));
-    if (found.every((one) => one === undefined)) findings.push(bad("boot files", `${name} (${key}) is in none of ${boot.loaderDirs.join(", ")}; install the package ipxe`));
+  for (const [key, name] of [
+    ["boot.bios_loader", boot.biosLoader],
+    ["boot.uefi_loader", boot.uefiLoader],
+  ] as const) {
+    const found = await Promise.all(
+      boot.loaderDirs.map(async (directory) => await stat(join(directory, name)).catch(() => undefined)),
+    );
+    if (found.every((one) => one === undefined))
+      findings.push(
+        bad("boot files", `${name} (${key}) is in none of ${boot.loaderDirs.join(", ")}; install the package ipxe`),
+      );
   }
   return findings.length > 0 ? findings : [good("boot files", "kernel, initrd and boot loaders are there")];
 }
@@ -150,18 +185,26 @@ async function examineStore(config: Config): Promise<readonly Finding[]> {
   const { stateDir } = config.appliance;
   const about = await stat(stateDir).catch((error: NodeJS.ErrnoException) => error.code ?? error.message);
   if (typeof about === "string") {
-    return [bad("store", `${stateDir} ${about === "ENOENT" ? "is missing; ironrackd makes it when it starts" : `cannot be read: ${about}`}`)];
+    return [
+      bad(
+        "store",
+        `${stateDir} ${about === "ENOENT" ? "is missing; ironrackd makes it when it starts" : `cannot be read: ${about}`}`,
+      ),
+    ];
   }
   const findings: Finding[] = [];
   if ((about.mode & 0o077) !== 0) findings.push(bad("store", `${stateDir} is open to others; chmod 700 ${stateDir}`));
   const key = await stat(join(stateDir, "store.key")).catch(() => undefined);
-  if (key !== undefined && (key.mode & 0o077) !== 0) findings.push(bad("store", `${stateDir}/store.key is open to others; chmod 600 it`));
+  if (key !== undefined && (key.mode & 0o077) !== 0)
+    findings.push(bad("store", `${stateDir}/store.key is open to others; chmod 600 it`));
   if (findings.length === 0) findings.push(good("store", `${stateDir} is closed to others`));
   const disk = await statfs(stateDir);
   const free = disk.bavail * disk.bsize;
   const share = disk.blocks === 0 ? 1 : disk.bavail / disk.blocks;
   const says = `${sizeWords(free)} free in ${stateDir} (${Math.round(share * 100)} %)`;
-  findings.push(free < LITTLE / 10 ? bad("disk", says) : free < LITTLE || share < 0.05 ? warning("disk", says) : good("disk", says));
+  findings.push(
+    free < LITTLE / 10 ? bad("disk", says) : free < LITTLE || share < 0.05 ? warning("disk", says) : good("disk", says),
+  );
   return findings;
 }
 
@@ -170,7 +213,13 @@ const BUILT = Date.UTC(2026, 0, 1);
 
 async function examineClock(clock: Clock): Promise<Finding> {
   const now = clock.wall();
-  if (now.getTime() < BUILT) return bad("clock", `it says ${now.toISOString()}, which cannot be; set it and look after its battery`);
-  const synchronized = await stat("/run/systemd/timesync/synchronized").then(() => true, () => false);
-  return synchronized ? good("clock", `${now.toISOString()}, synchronized`) : warning("clock", `${now.toISOString()}, not known to be synchronized: timedatectl status`);
+  if (now.getTime() < BUILT)
+    return bad("clock", `it says ${now.toISOString()}, which cannot be; set it and look after its battery`);
+  const synchronized = await stat("/run/systemd/timesync/synchronized").then(
+    () => true,
+    () => false,
+  );
+  return synchronized
+    ? good("clock", `${now.toISOString()}, synchronized`)
+    : warning("clock", `${now.toISOString()}, not known to be synchronized: timedatectl status`);
 }

@@ -24,7 +24,8 @@ export function parseEvent(value: Json | undefined): HistoryEntry {
 /** The answer of `event.list`. */
 export function parseEventList(value: Json): { readonly events: readonly HistoryEntry[]; readonly lastSeq: number } {
   const events = isJsonObject(value) ? property(value, "events") : undefined;
-  if (!isJsonObject(value) || !Array.isArray(events)) throw new Fault("malformed", "event", "event.list answered without events");
+  if (!isJsonObject(value) || !Array.isArray(events))
+    throw new Fault("malformed", "event", "event.list answered without events");
   const parsed = events.map((one: Json) => parseEvent(one));
   return { events: parsed, lastSeq: numberProperty(value, "last_seq") ?? parsed.at(-1)?.seq ?? 0 };
 }

@@ -6,7 +6,11 @@ import { oneLine } from "./table.ts";
 export function eventWords(event: HistoryEntry): string {
   const text = (key: string): string | undefined => {
     const value = property(event.data, key);
-    return value === undefined || value === null ? undefined : typeof value === "string" ? value : JSON.stringify(value);
+    return value === undefined || value === null
+      ? undefined
+      : typeof value === "string"
+        ? value
+        : JSON.stringify(value);
   };
   const because = (...keys: readonly string[]): string => {
     const reason = keys.map(text).find((value) => value !== undefined);
@@ -55,9 +59,16 @@ export function eventWords(event: HistoryEntry): string {
 }
 
 /** `1.2 of 4.0 GB, 310 MB/s`, or undefined when there are no numbers. */
-export function progressWords(bytes: Json | undefined, total: Json | undefined, mbPerSecond: Json | undefined): string | undefined {
+export function progressWords(
+  bytes: Json | undefined,
+  total: Json | undefined,
+  mbPerSecond: Json | undefined,
+): string | undefined {
   if (typeof bytes !== "number") return undefined;
-  const share = typeof total === "number" && total > 0 ? `${Math.floor((bytes / total) * 100)} % of ${sizeWords(total)}` : sizeWords(bytes);
+  const share =
+    typeof total === "number" && total > 0
+      ? `${Math.floor((bytes / total) * 100)} % of ${sizeWords(total)}`
+      : sizeWords(bytes);
   return typeof mbPerSecond === "number" ? `${share}, ${Math.round(mbPerSecond)} MB/s` : share;
 }
 
@@ -75,7 +86,12 @@ export function sizeWords(bytes: number): string {
 
 export function durationWords(milliseconds: number): string {
   const total = Math.max(0, Math.round(milliseconds / 1000));
-  const [days, hours, minutes, rest] = [Math.floor(total / 86_400), Math.floor(total / 3600) % 24, Math.floor(total / 60) % 60, total % 60];
+  const [days, hours, minutes, rest] = [
+    Math.floor(total / 86_400),
+    Math.floor(total / 3600) % 24,
+    Math.floor(total / 60) % 60,
+    total % 60,
+  ];
   if (days > 0) return `${days} d ${hours} h`;
   if (hours > 0) return `${hours} h ${String(minutes).padStart(2, "0")} min`;
   return minutes > 0 ? `${minutes}:${String(rest).padStart(2, "0")} min` : `${rest} s`;

@@ -1,5 +1,12 @@
 import { Fault, isFault, toFault } from "../core/fault.ts";
-import { isJsonObject, numberProperty, objectProperty, stringProperty, type Json, type JsonObject } from "../core/json.ts";
+import {
+  isJsonObject,
+  numberProperty,
+  objectProperty,
+  stringProperty,
+  type Json,
+  type JsonObject,
+} from "../core/json.ts";
 import { seconds, type Millis } from "../core/units.ts";
 import type { HistoryEntry } from "../domain/history.ts";
 import { isProvisionState, provisionStates, type ProvisionState } from "../domain/provision-state.ts";
@@ -100,7 +107,13 @@ async function ask(answer: Promise<Json>): Promise<JsonObject | undefined> {
 
 async function showEvents(
   context: Context,
-  options: { readonly node: string; readonly after: number; readonly signal: AbortSignal; readonly progress: Progress; readonly poke: Poke },
+  options: {
+    readonly node: string;
+    readonly after: number;
+    readonly signal: AbortSignal;
+    readonly progress: Progress;
+    readonly poke: Poke;
+  },
 ): Promise<void> {
   let { after } = options;
   while (!options.signal.aborted) {
@@ -121,16 +134,26 @@ async function showEvents(
 function missed(node: JsonObject): Fault {
   const name = stringProperty(node, "name") ?? stringProperty(node, "uuid") ?? "the node";
   const reason = stringProperty(node, "last_error") ?? "no reason was recorded";
-  return operationFailed(`${name} is "${stringProperty(node, "provision_state") ?? "?"}": ${reason}; see: ironrack node history ${name}`);
+  return operationFailed(
+    `${name} is "${stringProperty(node, "provision_state") ?? "?"}": ${reason}; see: ironrack node history ${name}`,
+  );
 }
 
 function interrupted(node: string): Fault {
-  return new Fault("cancelled", "interrupted", `interrupted; the operation goes on in the rack. See: ironrack node show ${node}`);
+  return new Fault(
+    "cancelled",
+    "interrupted",
+    `interrupted; the operation goes on in the rack. See: ironrack node show ${node}`,
+  );
 }
 
 function tooLate(node: string, timeout: Millis | undefined): Fault {
   const waited = durationWords(timeout ?? LONGEST);
-  return new Fault("timeout", "wait.timeout", `not done within ${waited}; the operation goes on in the rack. See: ironrack node show ${node}`);
+  return new Fault(
+    "timeout",
+    "wait.timeout",
+    `not done within ${waited}; the operation goes on in the rack. See: ironrack node show ${node}`,
+  );
 }
 
 /** Wakes the asking early. */
@@ -192,7 +215,9 @@ class Progress {
   #draw(): void {
     const { terminal, clock } = this.#context;
     if (terminal.errWidth === undefined) return;
-    const text = [this.#line, this.#stream, durationWords(clock.now() - this.#started)].filter((part) => part !== "").join("  ");
+    const text = [this.#line, this.#stream, durationWords(clock.now() - this.#started)]
+      .filter((part) => part !== "")
+      .join("  ");
     terminal.err(`\r\u001b[K${text.slice(0, terminal.errWidth - 1)}`);
     this.#drawn = true;
   }

@@ -8,7 +8,9 @@ import { isSecretKey } from "../core/secret.ts";
  * true, false and plain whole numbers what they look like. `@FILE` reads the value from a file, so that a password need
  * not stand in the process list.
  */
-export function keyValue(options: { readonly numbers: boolean }): (text: string, previous: JsonObject | undefined) => JsonObject {
+export function keyValue(options: {
+  readonly numbers: boolean;
+}): (text: string, previous: JsonObject | undefined) => JsonObject {
   return (text, previous) => {
     const cut = text.indexOf("=");
     if (cut <= 0) throw new InvalidArgumentError("It must be KEY=VALUE.");

@@ -25,7 +25,9 @@ interface LocalOptions {
 /** The whole command line of `ironrack`. */
 export function buildProgram(parts: ProgramParts): Command {
   const program = new Command("ironrack")
-    .description("Works with the rack's machines through the ironrackd of this appliance, or, as `ironrack site`, of any rack over MQTT.")
+    .description(
+      "Works with the rack's machines through the ironrackd of this appliance, or, as `ironrack site`, of any rack over MQTT.",
+    )
     .version(parts.version, "-V, --version")
     .option("--socket <PATH>", `the daemon's socket (default: ${DEFAULT_SOCKET})`)
     .option("--config <FILE>", "its configuration, for when it is down", DEFAULT_CONFIG)
@@ -49,7 +51,10 @@ async function openLocal(parts: ProgramParts, options: LocalOptions): Promise<Tr
   } catch (error) {
     if (!isFault(error) || error.code !== "daemon.down") throw error;
     // Loaded when they are wanted: on most days they are not.
-    const [{ loadConfig }, { StoreTransport }] = await Promise.all([import("../config/load.ts"), import("./store-transport.ts")]);
+    const [{ loadConfig }, { StoreTransport }] = await Promise.all([
+      import("../config/load.ts"),
+      import("./store-transport.ts"),
+    ]);
     const stateDirectory = (): string => loadConfig(options.config).appliance.stateDir;
     return new StoreTransport({ down: error, stateDirectory, clock, note: (text) => terminal.err(text) });
   }
@@ -86,8 +91,11 @@ function addSite(program: Command, parts: ProgramParts): void {
 }
 
 async function openSite(parts: ProgramParts, options: SiteOptions): Promise<Transport> {
-  const file = async (path: string | undefined): Promise<string | undefined> => (path === undefined ? undefined : await readText(path));
-  const [password, ca, cert, key] = await Promise.all([options.passwordFile, options.caFile, options.certFile, options.keyFile].map(file));
+  const file = async (path: string | undefined): Promise<string | undefined> =>
+    path === undefined ? undefined : await readText(path);
+  const [password, ca, cert, key] = await Promise.all(
+    [options.passwordFile, options.caFile, options.certFile, options.keyFile].map(file),
+  );
   // Loaded when it is wanted: the MQTT client is the larger half of this program.
   const { SiteTransport } = await import("./site-transport.ts");
   return new SiteTransport({
@@ -111,7 +119,9 @@ async function readText(path: string): Promise<string> {
   try {
     return await readFile(path, "utf8");
   } catch (cause) {
-    throw new Fault("invalid", "file", `cannot read ${path}: ${cause instanceof Error ? cause.message : ""}`, { cause });
+    throw new Fault("invalid", "file", `cannot read ${path}: ${cause instanceof Error ? cause.message : ""}`, {
+      cause,
+    });
   }
 }
 

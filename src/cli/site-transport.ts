@@ -62,7 +62,14 @@ export class SiteTransport implements Transport {
         try {
           const connection = await this.#connected(deadline.signal);
           const expiry_s = Math.max(1, Math.ceil(deadline.remaining() / 1000));
-          await connection.publish({ topic: this.#topics.command, payload, qos: 1, responseTopic: this.#replyTopic, correlation: Buffer.from(id), expiry_s });
+          await connection.publish({
+            topic: this.#topics.command,
+            payload,
+            qos: 1,
+            responseTopic: this.#replyTopic,
+            correlation: Buffer.from(id),
+            expiry_s,
+          });
           sent = true;
           const got = await this.#within(reply, REPEAT, AbortSignal.any([deadline.signal, connection.ended]));
           if (got !== undefined) return resultOf(got);
@@ -83,7 +90,11 @@ export class SiteTransport implements Transport {
   }
 
   /** The promise's value, or undefined when `patience` is over. @throws Fault the signal's reason */
-  async #within(reply: Promise<RpcReply>, patience: ReturnType<typeof seconds>, signal: AbortSignal): Promise<RpcReply | undefined> {
+  async #within(
+    reply: Promise<RpcReply>,
+    patience: ReturnType<typeof seconds>,
+    signal: AbortSignal,
+  ): Promise<RpcReply | undefined> {
     const stop = new AbortController();
     const timer = this.#parts.clock.sleep(patience, AbortSignal.any([signal, stop.signal])).then(() => undefined);
     timer.catch(() => undefined);
@@ -96,7 +107,8 @@ export class SiteTransport implements Transport {
 
   #noAnswer(sent: boolean, trouble: Fault | undefined): Fault {
     const { site, rack, server } = this.#parts;
-    if (!sent) return trouble ?? new Fault("unreachable", "broker.unreachable", `the broker ${server.url} could not be reached`);
+    if (!sent)
+      return trouble ?? new Fault("unreachable", "broker.unreachable", `the broker ${server.url} could not be reached`);
     const message = `rack ${site}/${rack} did not answer in time; is it online? See its status topic: ${this.#topics.status}`;
     return new Fault("timeout", "rack.silent", message, trouble === undefined ? {} : { cause: trouble });
   }
@@ -136,7 +148,10 @@ export class SiteTransport implements Transport {
 
   async #connect(signal: AbortSignal): Promise<MqttConnection> {
     const { server, clock } = this.#parts;
-    const connection = await MqttConnection.open({ server, onMessage: async (message) => this.#receive(message), clock }, signal);
+    const connection = await MqttConnection.open(
+      { server, onMessage: async (message) => this.#receive(message), clock },
+      signal,
+    );
     this.#everConnected = true;
     await connection.subscribe([this.#replyTopic, ...(this.#listeners.size > 0 ? [this.#topics.event] : [])]);
     return connection;
@@ -152,7 +167,12 @@ export class SiteTransport implements Transport {
       }
       const reply = decodeReply(text);
       // An answer to a payload that the rack could not read has no id; the correlation data still says whose it is.
-      const id = typeof reply.id === "string" ? reply.id : message.correlation === null ? "" : Buffer.from(message.correlation).toString("utf8");
+      const id =
+        typeof reply.id === "string"
+          ? reply.id
+          : message.correlation === null
+            ? ""
+            : Buffer.from(message.correlation).toString("utf8");
       this.#waiting.get(id)?.(reply);
     } catch (error) {
       if (!isFault(error)) throw error; // Not ours: somebody else writes to this topic.
@@ -203,7 +223,11 @@ export class SiteTransport implements Transport {
   /** The events after `seq`, none for undefined (from now on). A rack that is silent has nothing to tell before it comes back. */
   async #missed(seq: number | undefined, signal: AbortSignal): Promise<ReturnType<typeof parseEventList>> {
     try {
-      const answer = await this.call("event.list", { after: seq ?? Number.MAX_SAFE_INTEGER, limit: 500 }, { signal, timeout: seconds(20) });
+      const answer = await this.call(
+        "event.list",
+        { after: seq ?? Number.MAX_SAFE_INTEGER, limit: 500 },
+        { signal, timeout: seconds(20) },
+      );
       return parseEventList(answer);
     } catch (error) {
       if (!isFault(error) || error.kind !== "timeout") throw error;

@@ -55,7 +55,8 @@ export class SocketTransport implements Transport {
   }
 
   async #lastSeq(signal: AbortSignal): Promise<number> {
-    return parseEventList(await this.call("event.list", { after: Number.MAX_SAFE_INTEGER, limit: 1 }, { signal })).lastSeq;
+    return parseEventList(await this.call("event.list", { after: Number.MAX_SAFE_INTEGER, limit: 1 }, { signal }))
+      .lastSeq;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -68,7 +69,10 @@ export class SocketTransport implements Transport {
 class Connection {
   readonly #path: string;
   readonly #socket: Socket;
-  readonly #waiting = new Map<number, { readonly resolve: (reply: RpcReply) => void; readonly reject: (fault: Fault) => void }>();
+  readonly #waiting = new Map<
+    number,
+    { readonly resolve: (reply: RpcReply) => void; readonly reject: (fault: Fault) => void }
+  >();
   #lastId = 0;
   #ended: Fault | undefined;
 
@@ -126,7 +130,8 @@ class Connection {
     const waiting = typeof reply.id === "number" ? this.#waiting.get(reply.id) : undefined;
     if (waiting !== undefined) waiting.resolve(reply);
     // An answer without an id says that a line of ours was bad: what waits would wait for ever.
-    else if (reply.id === null && !reply.outcome.ok) this.#end(new Fault("internal", "control.refused", reply.outcome.message));
+    else if (reply.id === null && !reply.outcome.ok)
+      this.#end(new Fault("internal", "control.refused", reply.outcome.message));
   }
 
   #end(fault: Fault): void {
@@ -136,7 +141,12 @@ class Connection {
   }
 
   #lost(cause?: Error): Fault {
-    return new Fault("unreachable", "daemon.gone", `ironrackd closed the connection on ${this.#path}; see: journalctl -u ironrackd -n 50`, { cause });
+    return new Fault(
+      "unreachable",
+      "daemon.gone",
+      `ironrackd closed the connection on ${this.#path}; see: journalctl -u ironrackd -n 50`,
+      { cause },
+    );
   }
 
   close(): void {

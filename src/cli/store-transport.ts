@@ -41,7 +41,9 @@ const READERS: Readonly<Record<string, Reader>> = {
   },
   "port.list": (store) => ({ ports: store.ports.list().map((port) => snakeCase(port)) }),
   "lease.list": (store) => ({
-    leases: store.leases.list().map((lease) => ({ ...snakeCase(lease), expires_at: new Date(lease.expiresAt).toISOString() })),
+    leases: store.leases
+      .list()
+      .map((lease) => ({ ...snakeCase(lease), expires_at: new Date(lease.expiresAt).toISOString() })),
   }),
   "event.list": async (store, params) => {
     const limit = numberProperty(params, "limit") ?? 100;
@@ -110,7 +112,12 @@ async function storeOwner(directory: string): Promise<Owner | undefined> {
     return await stat(join(directory, "store"));
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    if (code === "EACCES") throw new Fault("unreachable", "store.forbidden", `ironrackd is down, and you may not read ${directory}; use sudo`);
+    if (code === "EACCES")
+      throw new Fault(
+        "unreachable",
+        "store.forbidden",
+        `ironrackd is down, and you may not read ${directory}; use sudo`,
+      );
     return undefined;
   }
 }
@@ -153,19 +160,30 @@ function nodeJson(node: Node): JsonObject {
     operation:
       operation === null
         ? null
-        : { id: operation.id, verb: operation.verb, step: step === undefined ? null : `${step.interface}.${step.step}`, index: operation.index, count: operation.steps.length },
+        : {
+            id: operation.id,
+            verb: operation.verb,
+            step: step === undefined ? null : `${step.interface}.${step.step}`,
+            index: operation.index,
+            count: operation.steps.length,
+          },
   };
 }
 
 /** A record of ours as JSON: names of its fields in snake_case, secrets hidden. Free objects keep their own keys. */
 function snakeCase(record: object): JsonObject {
   return Object.fromEntries(
-    Object.entries(record).map(([key, value]) => [key.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`), hidden(value as Json)]),
+    Object.entries(record).map(([key, value]) => [
+      key.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`),
+      hidden(value as Json),
+    ]),
   );
 }
 
 function hidden(value: Json): Json {
   if (Array.isArray(value)) return value.map((one: Json) => hidden(one));
   if (!isJsonObject(value)) return value;
-  return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, isSecretKey(key) && one !== null ? HIDDEN : hidden(one)]));
+  return Object.fromEntries(
+    Object.entries(value).map(([key, one]) => [key, isSecretKey(key) && one !== null ? HIDDEN : hidden(one)]),
+  );
 }

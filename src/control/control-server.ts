@@ -45,7 +45,9 @@ export class ControlServer implements AsyncDisposable {
       await chmod(parts.path, 0o660);
     } catch (cause) {
       await control[Symbol.asyncDispose]();
-      throw new Fault("storage", "control.listen", `cannot give ${parts.path} to group ${parts.group ?? ""}`, { cause });
+      throw new Fault("storage", "control.listen", `cannot give ${parts.path} to group ${parts.group ?? ""}`, {
+        cause,
+      });
     }
     parts.log.info("control.listening", { path: parts.path });
     return control;
@@ -111,7 +113,10 @@ export class ControlServer implements AsyncDisposable {
     const { catalogue } = this.#parts;
     const changes = catalogue.get(request.method)?.changes === true;
     const signal = changes ? this.#closing.signal : AbortSignal.any([this.#closing.signal, gone]);
-    return await catalogue.execute({ method: request.method, params: request.params ?? {}, role: "operator" }, { signal });
+    return await catalogue.execute(
+      { method: request.method, params: request.params ?? {}, role: "operator" },
+      { signal },
+    );
   }
 
   /** Stops listening, cancels what runs, lets its answers out and removes the socket file. */
@@ -151,7 +156,10 @@ function listen(server: Server, path: string): Promise<void> {
 /** @source group(5) @throws Fault invalid when there is no such group */
 async function groupId(name: string): Promise<number> {
   const text = await readFile("/etc/group", "utf8").catch(() => "");
-  const id = text.split("\n").map((line) => line.split(":")).find(([group]) => group === name)?.[2];
+  const id = text
+    .split("\n")
+    .map((line) => line.split(":"))
+    .find(([group]) => group === name)?.[2];
   if (id === undefined) throw new Fault("invalid", "control.group", `there is no group "${name}" (control.group)`);
   return Number(id);
 }
@@ -173,7 +181,8 @@ async function removeStale(path: string): Promise<void> {
   if (answer === "listening") throw new Fault("conflict", "control.taken", `another ironrackd listens on ${path}`);
   if (answer === "none") return;
   try {
-    if (!(await lstat(path)).isSocket()) throw new Fault("storage", "control.listen", `${path} is in the way and is not a socket`);
+    if (!(await lstat(path)).isSocket())
+      throw new Fault("storage", "control.listen", `${path} is in the way and is not a socket`);
     await unlink(path);
   } catch (cause) {
     if (isFault(cause)) throw cause;

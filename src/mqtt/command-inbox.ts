@@ -77,7 +77,9 @@ export class CommandInbox {
   async close(): Promise<void> {
     this.#reads.abort(new Fault("cancelled", "daemon.stopping", "the daemon stops", { retry: "later" }));
     using patience = this.#parts.clock.deadline(seconds(5));
-    const late = new Promise<void>((resolve) => patience.signal.addEventListener("abort", () => resolve(), { once: true }));
+    const late = new Promise<void>((resolve) =>
+      patience.signal.addEventListener("abort", () => resolve(), { once: true }),
+    );
     await Promise.race([this.#turnstile.idle(), late]);
   }
 
@@ -97,7 +99,10 @@ export class CommandInbox {
       return;
     }
     if (!changes) {
-      this.#parts.log.debug("mqtt.command", { id: id === undefined || id === null ? undefined : String(id), command: method });
+      this.#parts.log.debug("mqtt.command", {
+        id: id === undefined || id === null ? undefined : String(id),
+        command: method,
+      });
       void this.#read(request, reply, message.expiry_s);
       return;
     }
@@ -118,9 +123,11 @@ export class CommandInbox {
     const [entry] = call.entries;
     if (entry === undefined) return undefined;
     let fault = "fault" in entry ? entry.fault : undefined;
-    if (call.batch) fault = new Fault("invalid", "request.invalid", "a batch is not taken here; send each command by itself");
+    if (call.batch)
+      fault = new Fault("invalid", "request.invalid", "a batch is not taken here; send each command by itself");
     // Else the broker would hand it out again at each connection, also after its answer was forgotten.
-    if (message.retain) fault = new Fault("invalid", "request.retained", "a command must not be published with the retain flag");
+    if (message.retain)
+      fault = new Fault("invalid", "request.retained", "a command must not be published with the retain flag");
     if (fault === undefined && !("fault" in entry)) return entry;
     this.#countMalformed(fault ?? new Fault("invalid", "request.invalid", "not a command"));
     if (fault !== undefined) this.#answer(reply, entry.id, failed(fault));
@@ -159,7 +166,11 @@ export class CommandInbox {
 
   #repeated(known: CommandRecord, again: CommandRecord): void {
     if (known.method !== again.method) {
-      const fault = new Fault("conflict", "command.id", `the id was used before, for ${known.method}; each command needs its own`);
+      const fault = new Fault(
+        "conflict",
+        "command.id",
+        `the id was used before, for ${known.method}; each command needs its own`,
+      );
       this.#answer(again.reply, again.id, failed(fault));
     } else if (known.answer !== null) {
       this.#answer(again.reply, again.id, known.answer);
@@ -177,7 +188,11 @@ export class CommandInbox {
     const { catalogue, store, clock, log } = this.#parts;
     try {
       if (record.expiresAt !== null && Date.parse(record.expiresAt) <= clock.wall().getTime()) {
-        const expired = new Fault("timeout", "command.expired", "the command's message expired before its turn came; nothing was done");
+        const expired = new Fault(
+          "timeout",
+          "command.expired",
+          "the command's message expired before its turn came; nothing was done",
+        );
         log.warn("command.failed", { id: record.id, command: record.method, code: expired.code });
         const answer = failed(expired);
         await store.commit((tx) => tx.commands.answer(record.id, answer));
@@ -193,7 +208,8 @@ export class CommandInbox {
       return;
     }
     const answer = store.commands.get(record.id)?.answer ?? null;
-    for (const reply of this.#alsoAsked.get(record.id) ?? []) if (answer !== null) this.#answer(reply, record.id, answer);
+    for (const reply of this.#alsoAsked.get(record.id) ?? [])
+      if (answer !== null) this.#answer(reply, record.id, answer);
     this.#alsoAsked.delete(record.id);
     await this.#deliver(record.id);
   }
@@ -208,7 +224,9 @@ export class CommandInbox {
   /** Sends an answer that is kept nowhere; when the connection is gone the caller asks again. */
   #answer(reply: Reply | null, id: RpcId | undefined, outcome: RpcOutcome): void {
     if (reply === null || this.#outlet === undefined) return;
-    this.#publish(this.#outlet, reply, id ?? null, outcome).catch((error: unknown) => this.#logUndelivered(String(id), toFault(error)));
+    this.#publish(this.#outlet, reply, id ?? null, outcome).catch((error: unknown) =>
+      this.#logUndelivered(String(id), toFault(error)),
+    );
   }
 
   /** Sends a stored answer, and notes that the broker has it. */
@@ -216,7 +234,14 @@ export class CommandInbox {
     const { store } = this.#parts;
     const record = store.commands.get(id);
     const outlet = this.#outlet;
-    if (outlet === undefined || record === undefined || record.answer === null || record.delivered || record.reply === null) return;
+    if (
+      outlet === undefined ||
+      record === undefined ||
+      record.answer === null ||
+      record.delivered ||
+      record.reply === null
+    )
+      return;
     if (this.#delivering.has(id)) return;
     this.#delivering.add(id);
     try {
@@ -240,7 +265,12 @@ export class CommandInbox {
       await outlet.publish({ topic: reply.topic, payload: encodeReply({ id, outcome }), qos: 1, ...correlation });
     } catch (error) {
       if (!isFault(error) || error.code !== "message.large") throw error;
-      await outlet.publish({ topic: reply.topic, payload: encodeReply({ id, outcome: failed(error) }), qos: 1, ...correlation });
+      await outlet.publish({
+        topic: reply.topic,
+        payload: encodeReply({ id, outcome: failed(error) }),
+        qos: 1,
+        ...correlation,
+      });
     }
   }
 
@@ -251,17 +281,24 @@ export class CommandInbox {
 
 function checkId(id: RpcId | undefined): void {
   if (typeof id === "string" && id.length > 0 && id.length <= LONGEST_ID) return;
-  throw new Fault("invalid", "request.invalid", `id: must be a string of 1 to ${LONGEST_ID} characters that is never used again`);
+  throw new Fault(
+    "invalid",
+    "request.invalid",
+    `id: must be a string of 1 to ${LONGEST_ID} characters that is never used again`,
+  );
 }
 
 /** The reply address, if it is one: a topic with wildcards would make the broker throw us out. @source MQTT 5.0 §3.3.2.3.5 */
 function replyOf(message: MqttMessage): Reply | null {
   const topic = message.responseTopic;
-  if (topic === null || topic === "" || topic.length > 1024 || /[+#\0]/u.test(topic) || topic.startsWith("$")) return null;
-  return { topic, correlation: message.correlation === null ? null : Buffer.from(message.correlation).toString("base64") };
+  if (topic === null || topic === "" || topic.length > 1024 || /[+#\0]/u.test(topic) || topic.startsWith("$"))
+    return null;
+  return {
+    topic,
+    correlation: message.correlation === null ? null : Buffer.from(message.correlation).toString("base64"),
+  };
 }
 
 function sameReply(a: Reply | null, b: Reply | null): boolean {
   return a?.topic === b?.topic && a?.correlation === b?.correlation;
 }
-

@@ -138,7 +138,11 @@ export class SiteSession implements AsyncDisposable {
     return MqttConnection.open(
       {
         server: settings.server,
-        will: { topic: this.#topics.status, payload: JSON.stringify({ online: false }), delay_s: settings.willDelay_s ?? 10 },
+        will: {
+          topic: this.#topics.status,
+          payload: JSON.stringify({ online: false }),
+          delay_s: settings.willDelay_s ?? 10,
+        },
         onMessage: async (message) => await this.#receive(message),
         clock,
       },
@@ -196,7 +200,9 @@ export class SiteSession implements AsyncDisposable {
     const { catalogue, clock } = this.#parts;
     const { signal } = this.#stopping;
     const known = catalogue.get("conductor.status") !== undefined;
-    const answer = known ? await catalogue.execute({ method: "conductor.status", params: {}, role: "operator" }, { signal }) : undefined;
+    const answer = known
+      ? await catalogue.execute({ method: "conductor.status", params: {}, role: "operator" }, { signal })
+      : undefined;
     const about: JsonObject = answer?.ok === true && isJsonObject(answer.result) ? answer.result : {};
     const payload = JSON.stringify({ ...about, online: true, time: instant(clock) });
     await connection.publish({ topic: this.#topics.status, payload, qos: 1, retain: true });
@@ -204,9 +210,13 @@ export class SiteSession implements AsyncDisposable {
 
   async #takeLeave(connection: MqttConnection): Promise<void> {
     using patience = this.#parts.clock.deadline(seconds(1));
-    const late = new Promise<void>((resolve) => patience.signal.addEventListener("abort", () => resolve(), { once: true }));
+    const late = new Promise<void>((resolve) =>
+      patience.signal.addEventListener("abort", () => resolve(), { once: true }),
+    );
     const payload = JSON.stringify({ online: false, reason: "stopped", time: instant(this.#parts.clock) });
-    const said = connection.publish({ topic: this.#topics.status, payload, qos: 1, retain: true }).catch(() => undefined);
+    const said = connection
+      .publish({ topic: this.#topics.status, payload, qos: 1, retain: true })
+      .catch(() => undefined);
     await Promise.race([said, late]);
   }
 

@@ -12,7 +12,9 @@ export interface MqttServer {
   readonly username?: string | undefined;
   readonly password?: Secret | undefined;
   /** PEM; with mqtts. `ca` replaces the system's authorities. */
-  readonly tls?: { readonly ca?: string | undefined; readonly cert?: string | undefined; readonly key?: Secret | undefined } | undefined;
+  readonly tls?:
+    | { readonly ca?: string | undefined; readonly cert?: string | undefined; readonly key?: Secret | undefined }
+    | undefined;
   /** At most 30 s, so that a link that died without a word is seen within 45 s. */
   readonly keepalive_s: number;
   /** How long the broker keeps our subscriptions and what came for them while we are away; 0: a fresh session each time. */
@@ -147,7 +149,11 @@ export class MqttConnection implements AsyncDisposable {
   async publish(publish: MqttPublish): Promise<void> {
     const size = typeof publish.payload === "string" ? Buffer.byteLength(publish.payload) : publish.payload.length;
     if (size > this.largestPayload) {
-      throw new Fault("invalid", "message.large", `a message of ${size} bytes; the broker takes ${this.largestPayload}`);
+      throw new Fault(
+        "invalid",
+        "message.large",
+        `a message of ${size} bytes; the broker takes ${this.largestPayload}`,
+      );
     }
     if (publish.qos === 1) await this.#orEnd((resolve) => this.#slots.take(resolve));
     try {
@@ -195,7 +201,12 @@ export class MqttConnection implements AsyncDisposable {
         const refused = granted?.find((one) => one.qos >= 128);
         if (error !== null && error !== undefined) reject(brokerFault(error, "the broker"));
         else if (refused === undefined) resolve();
-        else reject(new Fault("refused", "broker.subscribe", `the broker refuses a subscription to ${refused.topic}`, { retry: "later" }));
+        else
+          reject(
+            new Fault("refused", "broker.subscribe", `the broker refuses a subscription to ${refused.topic}`, {
+              retry: "later",
+            }),
+          );
       });
     });
   }
@@ -325,7 +336,12 @@ function message(packet: IPublishPacket): MqttMessage {
 /** mqtt.js leaves Nagle's algorithm on, which costs 40 ms on each PUBACK followed by a PUBLISH. */
 function noDelay(client: MqttClient): void {
   const stream: unknown = client.stream;
-  if (typeof stream === "object" && stream !== null && "setNoDelay" in stream && typeof stream.setNoDelay === "function") {
+  if (
+    typeof stream === "object" &&
+    stream !== null &&
+    "setNoDelay" in stream &&
+    typeof stream.setNoDelay === "function"
+  ) {
     stream.setNoDelay(true);
   }
 }
@@ -345,15 +361,29 @@ function brokerFault(error: Error, where: string): Fault {
   const code: unknown = "code" in error ? error.code : undefined;
   if (typeof code === "number") {
     const refusal = REFUSALS.get(code);
-    if (refusal !== undefined) return new Fault("refused", "broker.refused", refusal, { retry: "later", detail: { reason_code: code }, cause: error });
-    return new Fault("unreachable", "broker.error", `the broker answered: ${error.message}`, { detail: { reason_code: code }, cause: error });
+    if (refusal !== undefined)
+      return new Fault("refused", "broker.refused", refusal, {
+        retry: "later",
+        detail: { reason_code: code },
+        cause: error,
+      });
+    return new Fault("unreachable", "broker.error", `the broker answered: ${error.message}`, {
+      detail: { reason_code: code },
+      cause: error,
+    });
   }
-  return new Fault("unreachable", "broker.unreachable", `${where}: ${error.message || String(code ?? error.name)}`, { cause: error });
+  return new Fault("unreachable", "broker.unreachable", `${where}: ${error.message || String(code ?? error.name)}`, {
+    cause: error,
+  });
 }
 
 function disconnected(reasonCode: number): Fault {
   if (reasonCode === 0x8e) {
-    return new Fault("conflict", "broker.taken-over", "another client connected with the same client id", { retry: "later" });
+    return new Fault("conflict", "broker.taken-over", "another client connected with the same client id", {
+      retry: "later",
+    });
   }
-  return new Fault("unreachable", "broker.disconnect", `the broker ended the connection, reason ${reasonCode}`, { detail: { reason_code: reasonCode } });
+  return new Fault("unreachable", "broker.disconnect", `the broker ended the connection, reason ${reasonCode}`, {
+    detail: { reason_code: reasonCode },
+  });
 }

@@ -15,7 +15,13 @@ export interface RpcRequest {
 
 export type RpcOutcome =
   | { readonly ok: true; readonly result: Json }
-  | { readonly ok: false; readonly kind: string; readonly code: string; readonly message: string; readonly detail: JsonObject };
+  | {
+      readonly ok: false;
+      readonly kind: string;
+      readonly code: string;
+      readonly message: string;
+      readonly detail: JsonObject;
+    };
 
 export interface RpcReply {
   readonly id: RpcId;
@@ -43,7 +49,8 @@ export function decodeCall(text: string): RpcCall {
     return { batch: false, entries: [{ id: null, fault: fault as Fault }] };
   }
   if (!Array.isArray(value)) return { batch: false, entries: [decodeRequest(value)] };
-  if (value.length === 0) return { batch: false, entries: [{ id: null, fault: badRequest("a batch must not be empty") }] };
+  if (value.length === 0)
+    return { batch: false, entries: [{ id: null, fault: badRequest("a batch must not be empty") }] };
   return { batch: true, entries: value.map(decodeRequest) };
 }
 
@@ -53,7 +60,9 @@ export function parseJson(text: string): unknown {
   try {
     value = JSON.parse(text);
   } catch (cause) {
-    throw new Fault("malformed", "json", `not JSON: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+    throw new Fault("malformed", "json", `not JSON: ${cause instanceof Error ? cause.message : String(cause)}`, {
+      cause,
+    });
   }
   if (tooDeep(value)) throw new Fault("malformed", "json.depth", `JSON nested deeper than ${DEEPEST} levels`);
   return value;
@@ -79,7 +88,8 @@ function decodeRequest(value: unknown): RpcRequest | { readonly id: RpcId; reado
   const method = stringProperty(value, "method");
   const params = property(value, "params");
   if (property(value, "jsonrpc") !== "2.0") return { id, fault: badRequest('jsonrpc must be "2.0"') };
-  if (given !== undefined && given !== null && id === null) return { id, fault: badRequest("id must be a string or a number") };
+  if (given !== undefined && given !== null && id === null)
+    return { id, fault: badRequest("id must be a string or a number") };
   if (method === undefined) return { id, fault: badRequest("method must be a string") };
   if (params !== undefined && (typeof params !== "object" || params === null)) {
     return { id, fault: badRequest("params must be an object") };
@@ -111,7 +121,8 @@ export function encodeReply(reply: RpcReply): string {
 /** @throws Fault malformed when the text is not a reply */
 export function decodeReply(text: string): RpcReply {
   const value = parseJson(text);
-  if (!isJsonObject(value) || property(value, "jsonrpc") !== "2.0") throw new Fault("malformed", "reply", "not a JSON-RPC 2.0 reply");
+  if (!isJsonObject(value) || property(value, "jsonrpc") !== "2.0")
+    throw new Fault("malformed", "reply", "not a JSON-RPC 2.0 reply");
   const given = property(value, "id");
   const id = typeof given === "string" || typeof given === "number" ? given : null;
   const error = objectProperty(value, "error");

@@ -10,8 +10,21 @@ const catalogue = new Catalogue({ commands: [], store: openMemoryStore({ clock: 
 await using api = new ApiServer({ catalogue, log: silentLog, address, port: 0 });
 await api.start();
 const answers = [];
-for (const path of ["/v1/nodes", "/v1/nodes/detail", "/v1/nodes/x", "/v1/ports", "/v1/ports/x", "/v1/lookup?addresses=52:54:00:00:00:01", "/v1"]) {
+for (const path of [
+  "/v1/nodes",
+  "/v1/nodes/detail",
+  "/v1/nodes/x",
+  "/v1/ports",
+  "/v1/ports/x",
+  "/v1/lookup?addresses=52:54:00:00:00:01",
+  "/v1",
+]) {
   const answer = await fetch(`http://${address}:${api.port}${path}`);
-  answers.push({ path, status: answer.status, authenticate: answer.headers.get("www-authenticate"), body: await answer.text() });
+  answers.push({
+    path,
+    status: answer.status,
+    authenticate: answer.headers.get("www-authenticate"),
+    body: await answer.text(),
+  });
 }
 process.stdout.write(JSON.stringify(answers));

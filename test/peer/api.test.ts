@@ -9,7 +9,8 @@ test("what reads nodes and ports is closed to other machines without a password;
   const script = 'ip link set lo up && ip address add 10.77.0.1/32 dev lo && exec "$0" "$1" 10.77.0.1';
   const { stdout } = await promisify(execFile)("unshare", ["-n", "sh", "-c", script, process.execPath, child]);
   const answers = JSON.parse(stdout) as { path: string; status: number; authenticate: string | null; body: string }[];
-  const status = (start: string): readonly number[] => answers.filter(({ path }) => path.startsWith(start)).map((one) => one.status);
+  const status = (start: string): readonly number[] =>
+    answers.filter(({ path }) => path.startsWith(start)).map((one) => one.status);
   assert.deepEqual([...status("/v1/nodes"), ...status("/v1/ports")], [401, 401, 401, 401, 401]);
   const refused = answers[0];
   assert.equal(refused?.authenticate, 'Basic realm="Baremetal API"');

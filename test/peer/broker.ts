@@ -112,7 +112,10 @@ export class Wire implements AsyncDisposable {
     server.on("connection", (near) => {
       wire.connections += 1;
       const far = connect(target, "127.0.0.1");
-      for (const [from, to] of [[near, far], [far, near]] as const) {
+      for (const [from, to] of [
+        [near, far],
+        [far, near],
+      ] as const) {
         wire.#sockets.add(from);
         from.on("data", (chunk) => {
           if (!wire.cut) to.write(chunk);

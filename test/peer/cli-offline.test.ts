@@ -20,7 +20,10 @@ interface Ended {
 }
 
 /** An appliance whose daemon is down: a configuration and, if wanted, a store with a node in it. */
-async function appliance(withStore: boolean, use: (run: (...args: readonly string[]) => Promise<Ended>, state: string) => Promise<void>): Promise<void> {
+async function appliance(
+  withStore: boolean,
+  use: (run: (...args: readonly string[]) => Promise<Ended>, state: string) => Promise<void>,
+): Promise<void> {
   const directory = mkdtempSync(join(tmpdir(), "ironrack-offline-"));
   const state = join(directory, "state");
   const config = join(directory, "appliance.conf");
@@ -28,18 +31,35 @@ async function appliance(withStore: boolean, use: (run: (...args: readonly strin
   mkdirSync(state, { mode: 0o700 });
   try {
     if (withStore) {
-      await using store = await openStore({ directory: join(state, "store"), clock, log: silentLog, key: readStoreKey(join(state, "store.key")) });
-      const node = { ...someNode("00000000-0000-4000-8000-000000000001", "n1"), driverInfo: { ipmi_address: "10.0.0.21", ipmi_password: "hunter2" } };
+      await using store = await openStore({
+        directory: join(state, "store"),
+        clock,
+        log: silentLog,
+        key: readStoreKey(join(state, "store.key")),
+      });
+      const node = {
+        ...someNode("00000000-0000-4000-8000-000000000001", "n1"),
+        driverInfo: { ipmi_address: "10.0.0.21", ipmi_password: "hunter2" },
+      };
       await store.commit((tx) => {
         tx.nodes.put(node);
-        tx.history.append({ type: "node.created", severity: "INFO", node: node.uuid, name: "n1", operation: null, data: { driver: "ipmi" } });
+        tx.history.append({
+          type: "node.created",
+          severity: "INFO",
+          node: node.uuid,
+          name: "n1",
+          operation: null,
+          data: { driver: "ipmi" },
+        });
       });
     }
     await use(
       (...args) =>
         new Promise((resolve) => {
-          execFile(process.execPath, [MAIN, "--socket", join(directory, "none.sock"), "--config", config, ...args], (error, out, err) =>
-            resolve({ status: error === null ? 0 : Number(error.code), out, err }),
+          execFile(
+            process.execPath,
+            [MAIN, "--socket", join(directory, "none.sock"), "--config", config, ...args],
+            (error, out, err) => resolve({ status: error === null ? 0 : Number(error.code), out, err }),
           );
         }),
       state,
@@ -80,7 +100,12 @@ test("looking does not make a store where there is none", async () => {
 
 test("a store that the daemon holds is not opened beside it", async () => {
   await appliance(true, async (run, state) => {
-    await using _store = await openStore({ directory: join(state, "store"), clock, log: silentLog, key: readStoreKey(join(state, "store.key")) });
+    await using _store = await openStore({
+      directory: join(state, "store"),
+      clock,
+      log: silentLog,
+      key: readStoreKey(join(state, "store.key")),
+    });
     const { status, err } = await run("node", "list");
     assert.equal(status, 5);
     assert.match(err, /in use/);
@@ -90,11 +115,16 @@ test("a store that the daemon holds is not opened beside it", async () => {
 test("root leaves the daemon's files the daemon's", { skip: process.geteuid?.() !== 0 }, async () => {
   await appliance(true, async (run, state) => {
     const nobody = 65534;
-    const everything = [state, join(state, ".."), ...readdirSync(state, { recursive: true }).map((name) => join(state, String(name)))];
+    const everything = [
+      state,
+      join(state, ".."),
+      ...readdirSync(state, { recursive: true }).map((name) => join(state, String(name))),
+    ];
     for (const path of everything) chownSync(path, nobody, nobody);
     const { status, err } = await run("node", "list");
     assert.equal(status, 0, err);
-    for (const name of readdirSync(state, { recursive: true })) assert.equal(statSync(join(state, String(name))).uid, nobody, String(name));
+    for (const name of readdirSync(state, { recursive: true }))
+      assert.equal(statSync(join(state, String(name))).uid, nobody, String(name));
   });
 });
 
@@ -103,7 +133,11 @@ test("doctor names what is wrong, and config check names the place", async () =>
     const doctor = await run("doctor", "--json");
     assert.equal(doctor.status, 1);
     const { findings } = JSON.parse(doctor.out) as { findings: { check: string; state: string; says: string }[] };
-    const said = (check: string): string => findings.filter((one) => one.check === check).map((one) => `${one.state}: ${one.says}`).join("\n");
+    const said = (check: string): string =>
+      findings
+        .filter((one) => one.check === check)
+        .map((one) => `${one.state}: ${one.says}`)
+        .join("\n");
     assert.match(said("config"), /^good/);
     assert.match(said("daemon"), /^bad: .*systemctl/);
     assert.match(said("network"), /^bad: there is no interface eth9/);

@@ -17,7 +17,11 @@ interface Ended {
   readonly err: string;
 }
 
-function start(args: readonly string[]): { readonly child: ChildProcess; readonly output: { out: string; err: string }; readonly ended: Promise<Ended> } {
+function start(args: readonly string[]): {
+  readonly child: ChildProcess;
+  readonly output: { out: string; err: string };
+  readonly ended: Promise<Ended>;
+} {
   const child = spawn(process.execPath, [MAIN, ...args], { stdio: ["ignore", "pipe", "pipe"] });
   const output = { out: "", err: "" };
   child.stdout.on("data", (chunk) => (output.out += String(chunk)));
@@ -38,18 +42,44 @@ async function json(run: Promise<Ended>): Promise<JsonObject> {
 
 /** The same life of a node over either door: the verbs exist once. */
 async function lifeOfNode(run: Run, directory: string): Promise<void> {
-  const created = await json(run("node", "create", "--driver", "fake-hardware", "--name", "n1", "--driver-info", "a=1", "--property", "cpus=4", "--json"));
+  const created = await json(
+    run(
+      "node",
+      "create",
+      "--driver",
+      "fake-hardware",
+      "--name",
+      "n1",
+      "--driver-info",
+      "a=1",
+      "--property",
+      "cpus=4",
+      "--json",
+    ),
+  );
   assert.deepEqual(created["properties"], { cpus: 4 });
   assert.deepEqual(created["driver_info"], { a: "1" });
   const port = await json(run("port", "create", "--node", "n1", "--address", "52-54-00-00-00-01", "--json"));
   assert.equal(port["address"], "52:54:00:00:00:01");
-  for (const [verb, state] of [["manage", "manageable"], ["inspect", "manageable"], ["clean", "manageable"], ["provide", "available"]] as const) {
+  for (const [verb, state] of [
+    ["manage", "manageable"],
+    ["inspect", "manageable"],
+    ["clean", "manageable"],
+    ["provide", "available"],
+  ] as const) {
     const node = await json(run("node", verb, "n1", "--wait", "--timeout", "60", "--json"));
     assert.equal(node["provision_state"], state);
   }
   const drive = join(directory, "drive.json");
   await writeFile(drive, JSON.stringify({ meta_data: { "local-hostname": "h" } }));
-  const image = ["--image-source", "/srv/debian.qcow2", "--image-checksum", `sha256:${"Ab".repeat(32)}`, "--config-drive", drive];
+  const image = [
+    "--image-source",
+    "/srv/debian.qcow2",
+    "--image-checksum",
+    `sha256:${"Ab".repeat(32)}`,
+    "--config-drive",
+    drive,
+  ];
   const active = await json(run("node", "deploy", "n1", ...image, "--wait", "--json"));
   assert.equal(active["provision_state"], "active");
   const info = active["instance_info"] as JsonObject;
@@ -60,7 +90,10 @@ async function lifeOfNode(run: Run, directory: string): Promise<void> {
   assert.equal((await json(run("node", "power", "off", "n1", "--wait", "--json")))["power_state"], "power off");
   assert.equal((await json(run("node", "undeploy", "n1", "--wait", "--json")))["provision_state"], "available");
   const list = (await json(run("node", "list", "--json"))) as { nodes: JsonObject[] };
-  assert.deepEqual(list.nodes.map((node) => node["name"]), ["n1"]);
+  assert.deepEqual(
+    list.nodes.map((node) => node["name"]),
+    ["n1"],
+  );
   assert.equal((await json(run("node", "show", "n1", "--json")))["uuid"], created["uuid"]);
   const history = (await json(run("node", "history", "n1", "--json"))) as { history: JsonObject[] };
   assert.equal(history.history[0]?.["type"], "node.created");
@@ -78,7 +111,9 @@ test("the same verbs lead a node through its life over MQTT", { timeout: 120_000
   await lifeOfNode(async (...args) => await start([...site, ...args]).ended, rack.directory);
 });
 
-test("every verb prints something for people, and every exit status says what it was", { timeout: 120_000 }, async () => {
+test("every verb prints something for people, and every exit status says what it was", {
+  timeout: 120_000,
+}, async () => {
   await using rack = await FakeRack.open();
   const run: Run = async (...args) => await start(["--socket", rack.socket, ...args]).ended;
   const says = async (expected: RegExp, ...args: readonly string[]): Promise<void> => {
@@ -143,14 +178,19 @@ test("a wait that meets a failed state ends with status 12 and the node's reason
   const words = await run("node", "provide", "n1", "--wait");
   assert.equal(words.status, 12);
   assert.match(words.err, /step deploy.erase_devices_metadata begins/);
-  assert.match(words.err, /ironrack: n1 is "clean failed": .*the disk does not take writes.*; see: ironrack node history n1/);
+  assert.match(
+    words.err,
+    /ironrack: n1 is "clean failed": .*the disk does not take writes.*; see: ironrack node history n1/,
+  );
   await json(run("node", "manage", "n1", "--json"));
   const { status, err } = await run("node", "clean", "n1", "--wait", "--json");
   assert.equal(status, 12);
   assert.equal(((JSON.parse(err) as JsonObject)["error"] as JsonObject)["code"], "operation.failed");
 });
 
-test("a wait shows its progress on a terminal and may end before the work does; following ends with Ctrl-C and 130", { timeout: 60_000 }, async () => {
+test("a wait shows its progress on a terminal and may end before the work does; following ends with Ctrl-C and 130", {
+  timeout: 60_000,
+}, async () => {
   await using rack = await FakeRack.open();
   const run: Run = async (...args) => await start(["--socket", rack.socket, ...args]).ended;
   await json(run("node", "create", "--driver", "stubborn-hardware", "--name", "n1", "--json"));
@@ -162,18 +202,35 @@ test("a wait shows its progress on a terminal and may end before the work does; 
     if (node !== undefined) tx.nodes.put({ ...node, provisionState: "available" });
   });
   // On a terminal, with one line that is redrawn.
-  const command = [process.execPath, MAIN, "--socket", rack.socket, "node", "deploy", "n1", "--image-source", "x.raw", "--wait", "--timeout", "4"];
+  const command = [
+    process.execPath,
+    MAIN,
+    "--socket",
+    rack.socket,
+    "node",
+    "deploy",
+    "n1",
+    "--image-source",
+    "x.raw",
+    "--wait",
+    "--timeout",
+    "4",
+  ];
   const terminal = spawn("script", ["-qec", command.join(" "), "/dev/null"], { stdio: ["ignore", "pipe", "inherit"] });
   let drawn = "";
   terminal.stdout.on("data", (chunk) => (drawn += String(chunk)));
   const status = await new Promise((resolve) => terminal.once("close", resolve));
   assert.match(drawn, /not done within 4 s; the operation goes on in the rack/);
   assert.equal(status, 9);
-  assert.match(drawn, /\r\u001b\[Kn1 {2}deploying {2}deploy.write_image \(1\/1\) {2}\d+ % of 1.0 GB, \d+ MB\/s {2}\d+ s/);
+  assert.match(
+    drawn,
+    /\r\u001b\[Kn1 {2}deploying {2}deploy.write_image \(1\/1\) {2}\d+ % of 1.0 GB, \d+ MB\/s {2}\d+ s/,
+  );
   assert.equal(rack.store.nodes.get(uuid)?.provisionState, "deploying");
   const follow = start(["--socket", rack.socket, "events", "--follow", "--json"]);
   await eventually("progress is printed", () => follow.output.out.split("\n").length > 2);
-  for (const line of follow.output.out.trim().split("\n")) assert.equal(typeof (JSON.parse(line) as JsonObject)["seq"], "number");
+  for (const line of follow.output.out.trim().split("\n"))
+    assert.equal(typeof (JSON.parse(line) as JsonObject)["seq"], "number");
   follow.child.kill("SIGINT");
   assert.equal((await follow.ended).status, 130);
   assert.equal(rack.store.nodes.get(uuid)?.provisionState, "deploying");

@@ -24,14 +24,18 @@ import { openMemoryStore } from "../../src/store/memory-store.ts";
 function stubbornHardware(clock: SystemClock): HardwareType {
   const work = { priority: 100, abortable: true, repeatable: true };
   const erase: Step = {
-    ...work, step: "erase_devices_metadata", kinds: ["clean"],
+    ...work,
+    step: "erase_devices_metadata",
+    kinds: ["clean"],
     run: async ({ signal }) => {
       await clock.sleep(millis(700), signal);
       throw new Fault("refused", "disk.broken", "the disk does not take writes");
     },
   };
   const write: Step = {
-    ...work, step: "write_image", kinds: ["deploy"],
+    ...work,
+    step: "write_image",
+    kinds: ["deploy"],
     run: async ({ signal, machine }) => {
       for (let share = 0; share < 100; share += 1) {
         machine.report({ bytes: bytes(share * 10_000_000), total: bytes(1_000_000_000) });
@@ -40,7 +44,11 @@ function stubbornHardware(clock: SystemClock): HardwareType {
       return { kind: "done" };
     },
   };
-  return { ...fakeHardware(), name: "stubborn-hardware", deploy: new Map([["fake", { validate() {}, steps: [erase, write] }]]) };
+  return {
+    ...fakeHardware(),
+    name: "stubborn-hardware",
+    deploy: new Map([["fake", { validate() {}, steps: [erase, write] }]]),
+  };
 }
 
 /** The whole conductor with Ironic's fake-hardware, behind its doors: what the CLI talks to, without machines. */
@@ -51,7 +59,12 @@ export class FakeRack implements AsyncDisposable {
   readonly #scope: Scope;
   readonly #directory: string;
 
-  private constructor(parts: { readonly scope: Scope; readonly directory: string; readonly store: Store; readonly catalogue: Catalogue }) {
+  private constructor(parts: {
+    readonly scope: Scope;
+    readonly directory: string;
+    readonly store: Store;
+    readonly catalogue: Catalogue;
+  }) {
     this.#scope = parts.scope;
     this.#directory = parts.directory;
     this.socket = join(parts.directory, "control.sock");
@@ -66,18 +79,39 @@ export class FakeRack implements AsyncDisposable {
     const [clock, random, log] = [new SystemClock(), new SystemRandom(), silentLog];
     const store = scope.use(openMemoryStore({ clock }));
     const settings = {
-      name: "test-appliance", automatedClean: true, fastTrack: false, fastTrackTimeout: seconds(60), heartbeatTimeout: seconds(60),
-      powerSyncInterval: seconds(0), powerSyncWorkers: 1, lockWait: seconds(1), powerOffAfterDeployFailure: true,
+      name: "test-appliance",
+      automatedClean: true,
+      fastTrack: false,
+      fastTrackTimeout: seconds(60),
+      heartbeatTimeout: seconds(60),
+      powerSyncInterval: seconds(0),
+      powerSyncWorkers: 1,
+      lockWait: seconds(1),
+      powerOffAfterDeployFailure: true,
     };
-    const conductor = { store, clock, random, settings, log, drivers: new DriverRegistry([fakeHardware(), stubbornHardware(clock)]), locks: new NodeLocks({ clock }) };
+    const conductor = {
+      store,
+      clock,
+      random,
+      settings,
+      log,
+      drivers: new DriverRegistry([fakeHardware(), stubbornHardware(clock)]),
+      locks: new NodeLocks({ clock }),
+    };
     const runner = scope.use(new OperationRunner(conductor));
     const power = scope.use(new PowerControl(conductor));
-    const catalogue = new Catalogue({ commands: allCommands({ ...conductor, runner, power }, () => ({ name: settings.name, version: "test" })), store, log });
+    const catalogue = new Catalogue({
+      commands: allCommands({ ...conductor, runner, power }, () => ({ name: settings.name, version: "test" })),
+      store,
+      log,
+    });
     const rack = new FakeRack({ scope, directory, store, catalogue });
     scope.use(await ControlServer.open({ path: rack.socket, catalogue, log }));
     if (options.broker !== undefined) {
       const server = { url: options.broker, clientId: "fake-rack", keepalive_s: 30, sessionExpiry_s: 600 };
-      const session = scope.use(new SiteSession({ settings: { server, site: "s", rack: "r" }, catalogue, store, clock, random, log }));
+      const session = scope.use(
+        new SiteSession({ settings: { server, site: "s", rack: "r" }, catalogue, store, clock, random, log }),
+      );
       session.start();
     }
     return rack;

@@ -12,7 +12,12 @@ import { Broker, Wire } from "./broker.ts";
 import { clock, fillHistory, openRack, recordingLog, someNode } from "./rack.ts";
 import { eventually, Site } from "./site.ts";
 
-const rpc = (id: string | number | null, method: string, params: JsonObject = {}): JsonObject => ({ jsonrpc: "2.0", id, method, params });
+const rpc = (id: string | number | null, method: string, params: JsonObject = {}): JsonObject => ({
+  jsonrpc: "2.0",
+  id,
+  method,
+  params,
+});
 const errorOf = (answer: JsonObject): JsonObject => objectProperty(answer, "error") ?? {};
 
 test("a command's answer goes to its response topic with its correlation data, in far less than Nagle's 40 ms", async () => {
@@ -103,7 +108,8 @@ test("a payload that is no command is counted, answered where there is a respons
   session.start();
   await using site = await Site.connect(broker.url);
   await site.online();
-  const code = async (payload: JsonObject | string): Promise<unknown> => errorOf(await (await site.send(payload)).answer())["code"];
+  const code = async (payload: JsonObject | string): Promise<unknown> =>
+    errorOf(await (await site.send(payload)).answer())["code"];
   assert.equal(await code("\u0000\u0001nonsense"), -32700);
   assert.equal(await code("[".repeat(50_000)), -32700);
   assert.equal(await code("[]"), -32600);
@@ -173,7 +179,14 @@ test("after a restart unanswered commands are carried out, and answers that the 
   await using broker = await Broker.start();
   await using store = openMemoryStore({ clock });
   const reply = { topic: "answers/restart", correlation: Buffer.from("k").toString("base64") };
-  const record = { method: "node.create", receivedAt: "2026-01-01T00:00:00.000Z", expiresAt: null, reply, answer: null, delivered: false };
+  const record = {
+    method: "node.create",
+    receivedAt: "2026-01-01T00:00:00.000Z",
+    expiresAt: null,
+    reply,
+    answer: null,
+    delivered: false,
+  };
   await store.commit((tx) => {
     tx.commands.accept({ ...record, id: "open", params: { name: "n1" } });
     tx.commands.accept({ ...record, id: "answered", params: { name: "n2" } });
@@ -212,7 +225,9 @@ test("commands that were sent while the rack was away reach it when it comes bac
   assert.notEqual((await read.answer())["result"], undefined);
 });
 
-test("a backlog of 100 000 events arrives whole and in order although the broker is restarted in the middle", { timeout: 240_000 }, async (context) => {
+test("a backlog of 100 000 events arrives whole and in order although the broker is restarted in the middle", {
+  timeout: 240_000,
+}, async (context) => {
   await using broker = await Broker.start();
   await using store = openMemoryStore({ clock, retention: { historyEntries: 200_000 } });
   const count = 100_000;
@@ -227,7 +242,9 @@ test("a backlog of 100 000 events arrives whole and in order although the broker
   await eventually("the session has seen it", () => !session.state.connected);
   await broker.up();
   await eventually("everything is acknowledged", () => store.outbox.acknowledged === count, 120_000);
-  context.diagnostic(`${Math.round(count / ((performance.now() - start) / 1000))} events a second, broker restart included`);
+  context.diagnostic(
+    `${Math.round(count / ((performance.now() - start) / 1000))} events a second, broker restart included`,
+  );
   await eventually("the last one has arrived", () => site.messages.at(-1)?.text.includes(`"seq":${count},`) === true);
   // Repetitions are allowed, holes and disorder among what is new are not.
   let highest = 0;
@@ -245,7 +262,14 @@ test("an event that the broker does not take is sent without its data and holds 
   await using store = openMemoryStore({ clock });
   await store.commit((tx) => {
     for (const text of ["small", "x".repeat(20_000), "small again"]) {
-      tx.history.append({ type: "discovery", severity: "INFO", node: null, name: null, operation: null, data: { text } });
+      tx.history.append({
+        type: "discovery",
+        severity: "INFO",
+        node: null,
+        name: null,
+        operation: null,
+        data: { text },
+      });
     }
   });
   const { session } = openRack({ server: { url: broker.url }, store, log: silentLog });
@@ -253,8 +277,13 @@ test("an event that the broker does not take is sent without its data and holds 
   await using site = await Site.connect(broker.url);
   session.start();
   await eventually("all three are acknowledged", () => store.outbox.acknowledged === 3);
-  const events = site.messages.filter((one) => one.topic.endsWith("/event")).map((one) => JSON.parse(one.text) as { seq: number; data: JsonObject });
-  assert.deepEqual(events.map((event) => event.seq), [1, 2, 3]);
+  const events = site.messages
+    .filter((one) => one.topic.endsWith("/event"))
+    .map((one) => JSON.parse(one.text) as { seq: number; data: JsonObject });
+  assert.deepEqual(
+    events.map((event) => event.seq),
+    [1, 2, 3],
+  );
   assert.deepEqual(events[1]?.data, { truncated: true });
   const large = await (await site.send(rpc("l", "large", { bytes: 20_000 }))).answer();
   assert.equal(objectProperty(errorOf(large), "data")?.["code"], "message.large");
@@ -275,15 +304,31 @@ test("a node's retained topic says what the node is, changes only with it, and i
   const states = (): string[] => site.messages.filter((one) => one.topic === topic).map((one) => one.text);
   await eventually("the state is there", () => states().length === 1);
   assert.equal(states()[0]?.includes("hidden"), false);
-  await eventually("the stranger's topic is emptied", () => site.messages.some((one) => one.topic === stranger && one.text === ""));
+  await eventually("the stranger's topic is emptied", () =>
+    site.messages.some((one) => one.topic === stranger && one.text === ""),
+  );
   await store.commit((tx) => {
     for (let index = 0; index < 5; index += 1) {
-      tx.history.append({ type: "node.step.progress", severity: "INFO", node: node.uuid, name: "n1", operation: null, data: { index } });
+      tx.history.append({
+        type: "node.step.progress",
+        severity: "INFO",
+        node: node.uuid,
+        name: "n1",
+        operation: null,
+        data: { index },
+      });
     }
   });
   await store.commit((tx) => {
     tx.nodes.put({ ...node, powerState: "power on" });
-    tx.history.append({ type: "node.power", severity: "INFO", node: node.uuid, name: "n1", operation: null, data: { to: "power on" } });
+    tx.history.append({
+      type: "node.power",
+      severity: "INFO",
+      node: node.uuid,
+      name: "n1",
+      operation: null,
+      data: { to: "power on" },
+    });
   });
   await eventually("the events are acknowledged", () => store.outbox.acknowledged === store.history.lastSeq);
   assert.equal(states().length, 2);
@@ -292,10 +337,15 @@ test("a node's retained topic says what the node is, changes only with it, and i
   await eventually("the topic is emptied", () => states().at(-1) === "");
   await using late = await Site.connect(broker.url);
   await late.until((one) => one.topic.endsWith("/status"));
-  assert.equal(late.messages.some((one) => one.topic === topic), false);
+  assert.equal(
+    late.messages.some((one) => one.topic === topic),
+    false,
+  );
 });
 
-test("a WAN that is cut without a word is noticed, the site is told by the will, and the session comes back", { timeout: 60_000 }, async () => {
+test("a WAN that is cut without a word is noticed, the site is told by the will, and the session comes back", {
+  timeout: 60_000,
+}, async () => {
   await using broker = await Broker.start();
   await using wire = await Wire.to(broker.port);
   const { session, ran } = openRack({ server: { url: wire.url, keepalive_s: 2 }, log: silentLog });
@@ -330,12 +380,16 @@ test("a wrong password is said with the reason, and the session comes in when th
   const { session } = openRack({ server: { url: broker.url, username: "rack" }, log });
   await using _session = session;
   session.start();
-  await eventually("it is said", () => lines.some((line) => line["event"] === "mqtt.failed" && line["code"] === "broker.refused"));
+  await eventually("it is said", () =>
+    lines.some((line) => line["event"] === "mqtt.failed" && line["code"] === "broker.refused"),
+  );
   assert.equal(session.state.connected, false);
   assert.match(session.state.lastError ?? "", /not authorized|password/);
 });
 
-test("the CLI's site door repeats a command through a broker that dies, and it is carried out once", { timeout: 60_000 }, async () => {
+test("the CLI's site door repeats a command through a broker that dies, and it is carried out once", {
+  timeout: 60_000,
+}, async () => {
   await using broker = await Broker.start();
   const { session, ran } = openRack({ server: { url: broker.url }, log: silentLog });
   await using _session = session;
@@ -353,7 +407,9 @@ test("the CLI's site door repeats a command through a broker that dies, and it i
   assert.deepEqual(ran, ["work n1 1500"]);
 });
 
-test("the CLI's site door follows events through a broker that dies, without loss or repetition", { timeout: 60_000 }, async () => {
+test("the CLI's site door follows events through a broker that dies, without loss or repetition", {
+  timeout: 60_000,
+}, async () => {
   await using broker = await Broker.start();
   const { session, store } = openRack({ server: { url: broker.url }, log: silentLog });
   await using _session = session;
@@ -375,7 +431,10 @@ test("the CLI's site door follows events through a broker that dies, without los
   await eventually("all are seen", () => seen.length === 1000, 30_000);
   stop.abort();
   await following;
-  assert.deepEqual(seen, Array.from({ length: 1000 }, (_, index) => index + 1));
+  assert.deepEqual(
+    seen,
+    Array.from({ length: 1000 }, (_, index) => index + 1),
+  );
 });
 
 test("the CLI says that the rack is silent when nobody answers", async () => {
@@ -383,5 +442,8 @@ test("the CLI says that the rack is silent when nobody answers", async () => {
   const server = { url: broker.url, clientId: "cli", keepalive_s: 30, sessionExpiry_s: 0 };
   await using cli = new SiteTransport({ server, site: "s", rack: "nobody", clock, random: new SystemRandom() });
   const { signal } = new AbortController();
-  await assert.rejects(cli.call("node.list", {}, { signal, timeout: seconds(1) }), (error: unknown) => error instanceof Fault && error.code === "rack.silent");
+  await assert.rejects(
+    cli.call("node.list", {}, { signal, timeout: seconds(1) }),
+    (error: unknown) => error instanceof Fault && error.code === "rack.silent",
+  );
 });

@@ -19,11 +19,40 @@ export const clock = new SystemClock();
 export function someNode(uuid: string, name: string): Node {
   const at = "2026-01-01T00:00:00.000Z";
   return {
-    uuid: parseNodeUuid(uuid), name, description: null, driver: "ipmi", interfaces: {}, driverInfo: {}, instanceInfo: {}, properties: {},
-    extra: {}, instanceUuid: null, resourceClass: null, traits: [], provisionState: "enroll", targetProvisionState: null,
-    provisionUpdatedAt: null, powerState: null, targetPowerState: null, maintenance: false, maintenanceReason: null, fault: null,
-    lastError: null, protected: false, protectedReason: null, retired: false, retiredReason: null, automatedClean: null, bootMode: null,
-    bootTarget: "none", agent: null, operation: null, inspectionStartedAt: null, inspectionFinishedAt: null, createdAt: at, updatedAt: at,
+    uuid: parseNodeUuid(uuid),
+    name,
+    description: null,
+    driver: "ipmi",
+    interfaces: {},
+    driverInfo: {},
+    instanceInfo: {},
+    properties: {},
+    extra: {},
+    instanceUuid: null,
+    resourceClass: null,
+    traits: [],
+    provisionState: "enroll",
+    targetProvisionState: null,
+    provisionUpdatedAt: null,
+    powerState: null,
+    targetPowerState: null,
+    maintenance: false,
+    maintenanceReason: null,
+    fault: null,
+    lastError: null,
+    protected: false,
+    protectedReason: null,
+    retired: false,
+    retiredReason: null,
+    automatedClean: null,
+    bootMode: null,
+    bootTarget: "none",
+    agent: null,
+    operation: null,
+    inspectionStartedAt: null,
+    inspectionFinishedAt: null,
+    createdAt: at,
+    updatedAt: at,
   };
 }
 
@@ -32,34 +61,56 @@ export function testCommands(store: Store, ran: string[]): readonly Command[] {
   const uuid = new SystemRandom();
   return [
     command({
-      name: "node.create", summary: "enroll", changes: true,
+      name: "node.create",
+      summary: "enroll",
+      changes: true,
       params: Type.Object({ name: Type.String() }, { additionalProperties: false }),
       result: Type.Unsafe<JsonObject>(Type.Object({})),
       handle: async ({ name }, context) => {
         ran.push(`create ${name}`);
         return await context.commit((tx) => {
-          if (tx.nodes.byName(name) !== undefined) throw new Fault("conflict", "node.duplicate", `there is a node ${name}`);
+          if (tx.nodes.byName(name) !== undefined)
+            throw new Fault("conflict", "node.duplicate", `there is a node ${name}`);
           const node = someNode(uuid.uuid(), name);
           tx.nodes.put(node);
-          tx.history.append({ type: "node.created", severity: "INFO", node: node.uuid, name, operation: null, data: {} });
+          tx.history.append({
+            type: "node.created",
+            severity: "INFO",
+            node: node.uuid,
+            name,
+            operation: null,
+            data: {},
+          });
           return { uuid: node.uuid, name };
         });
       },
     }),
     command({
-      name: "node.delete", summary: "remove", changes: true,
+      name: "node.delete",
+      summary: "remove",
+      changes: true,
       params: Type.Object({ node: Type.String() }, { additionalProperties: false }),
       result: Type.Null(),
-      handle: async ({ node: name }, context) => await context.commit((tx) => {
-        const node = tx.nodes.byName(name);
-        if (node === undefined) throw new Fault("not-found", "node.not-found", `no node ${name}`);
-        tx.nodes.delete(node.uuid);
-        tx.history.append({ type: "node.deleted", severity: "INFO", node: node.uuid, name, operation: null, data: {} });
-        return null;
-      }),
+      handle: async ({ node: name }, context) =>
+        await context.commit((tx) => {
+          const node = tx.nodes.byName(name);
+          if (node === undefined) throw new Fault("not-found", "node.not-found", `no node ${name}`);
+          tx.nodes.delete(node.uuid);
+          tx.history.append({
+            type: "node.deleted",
+            severity: "INFO",
+            node: node.uuid,
+            name,
+            operation: null,
+            data: {},
+          });
+          return null;
+        }),
     }),
     command({
-      name: "node.work", summary: "takes its time", changes: true,
+      name: "node.work",
+      summary: "takes its time",
+      changes: true,
       params: Type.Object({ node: Type.String(), ms: Type.Number() }, { additionalProperties: false }),
       result: Type.Unsafe<JsonObject>(Type.Object({})),
       handle: async ({ node, ms }, context) => {
@@ -69,14 +120,22 @@ export function testCommands(store: Store, ran: string[]): readonly Command[] {
       },
     }),
     command({
-      name: "node.list", summary: "nodes", changes: false,
+      name: "node.list",
+      summary: "nodes",
+      changes: false,
       params: Type.Object({}, { additionalProperties: false }),
       result: Type.Unsafe<JsonObject>(Type.Object({})),
       handle: async () => ({ nodes: store.nodes.list().map((node) => ({ uuid: node.uuid, name: node.name })) }),
     }),
     command({
-      name: "event.list", summary: "events", changes: false,
-      params: Type.Object({ after: Type.Optional(Type.Integer()), limit: Type.Optional(Type.Integer()), wait_s: Type.Optional(Type.Number()) }),
+      name: "event.list",
+      summary: "events",
+      changes: false,
+      params: Type.Object({
+        after: Type.Optional(Type.Integer()),
+        limit: Type.Optional(Type.Integer()),
+        wait_s: Type.Optional(Type.Number()),
+      }),
       result: Type.Unsafe<JsonObject>(Type.Object({})),
       handle: async ({ after, limit, wait_s }, context) => {
         const from = after ?? 0;
@@ -87,16 +146,26 @@ export function testCommands(store: Store, ran: string[]): readonly Command[] {
           });
         }
         const events = await store.history.read(from, limit ?? 100);
-        return { events: events.map((entry) => ({ ...entry })), last_seq: events.at(-1)?.seq ?? Math.min(from, store.history.lastSeq) };
+        return {
+          events: events.map((entry) => ({ ...entry })),
+          last_seq: events.at(-1)?.seq ?? Math.min(from, store.history.lastSeq),
+        };
       },
     }),
     command({
-      name: "conductor.status", summary: "status", changes: false, params: Type.Object({}), result: Type.Unsafe<JsonObject>(Type.Object({})),
+      name: "conductor.status",
+      summary: "status",
+      changes: false,
+      params: Type.Object({}),
+      result: Type.Unsafe<JsonObject>(Type.Object({})),
       handle: async () => ({ name: "test" }),
     }),
     command({
-      name: "large", summary: "a large answer", changes: false,
-      params: Type.Object({ bytes: Type.Integer() }), result: Type.Unsafe<JsonObject>(Type.Object({})),
+      name: "large",
+      summary: "a large answer",
+      changes: false,
+      params: Type.Object({ bytes: Type.Integer() }),
+      result: Type.Unsafe<JsonObject>(Type.Object({})),
       handle: async ({ bytes }) => ({ text: "x".repeat(bytes) }),
     }),
   ];
@@ -105,7 +174,11 @@ export function testCommands(store: Store, ran: string[]): readonly Command[] {
 /** Lines of the log, for tests of what is said and how often. */
 export function recordingLog(): { readonly log: Log; readonly lines: readonly JsonObject[] } {
   const lines: JsonObject[] = [];
-  const log = openLog({ level: "debug", journal: false, stream: { write: (line) => void lines.push(JSON.parse(line) as JsonObject) } });
+  const log = openLog({
+    level: "debug",
+    journal: false,
+    stream: { write: (line) => void lines.push(JSON.parse(line) as JsonObject) },
+  });
   return { log, lines };
 }
 
@@ -115,16 +188,28 @@ export function openRack(options: {
   readonly store?: Store & AsyncDisposable;
   readonly log: Log;
   readonly willDelay_s?: number;
-}): { readonly session: SiteSession; readonly store: Store & AsyncDisposable; readonly ran: string[]; readonly catalogue: Catalogue } {
+}): {
+  readonly session: SiteSession;
+  readonly store: Store & AsyncDisposable;
+  readonly ran: string[];
+  readonly catalogue: Catalogue;
+} {
   const store = options.store ?? openMemoryStore({ clock });
   const ran: string[] = [];
   const catalogue = new Catalogue({ commands: testCommands(store, ran), store, log: options.log });
   const session = new SiteSession({
     settings: {
       server: { clientId: "rack-test", keepalive_s: 30, sessionExpiry_s: 3600, ...options.server },
-      site: "s", rack: "r", longestBackOff: seconds(2), willDelay_s: options.willDelay_s ?? 0,
+      site: "s",
+      rack: "r",
+      longestBackOff: seconds(2),
+      willDelay_s: options.willDelay_s ?? 0,
     },
-    catalogue, store, clock, random: new SystemRandom(), log: options.log,
+    catalogue,
+    store,
+    clock,
+    random: new SystemRandom(),
+    log: options.log,
   });
   return { session, store, ran, catalogue };
 }
@@ -134,7 +219,14 @@ export async function fillHistory(store: Store, count: number): Promise<void> {
   for (let done = 0; done < count; done += 1000) {
     await store.commit((tx) => {
       for (let index = done; index < Math.min(count, done + 1000); index += 1) {
-        tx.history.append({ type: "discovery", severity: "INFO", node: null, name: null, operation: null, data: { index } });
+        tx.history.append({
+          type: "discovery",
+          severity: "INFO",
+          node: null,
+          name: null,
+          operation: null,
+          data: { index },
+        });
       }
     });
   }

@@ -23,7 +23,10 @@ export class Site implements AsyncDisposable {
     const site = new Site(client);
     client.on("error", () => undefined);
     client.on("connect", () => (client.stream as unknown as { setNoDelay(on: boolean): void }).setNoDelay(true));
-    client.on("message", (topic, payload, packet) => void site.messages.push({ topic, text: payload.toString("utf8"), packet }));
+    client.on(
+      "message",
+      (topic, payload, packet) => void site.messages.push({ topic, text: payload.toString("utf8"), packet }),
+    );
     await new Promise<void>((resolve) => void client.once("connect", () => resolve()));
     await client.subscribeAsync([...topics], { qos: 1, rap: true, nl: true, rh: 0 } as const);
     return site;
@@ -37,33 +40,52 @@ export class Site implements AsyncDisposable {
   /** Publishes a request; `answer` waits for what comes back with its correlation data. */
   async send(
     request: JsonObject | string,
-    options: { readonly expiry_s?: number; readonly retain?: boolean; readonly topic?: string; readonly to?: string } = {},
+    options: {
+      readonly expiry_s?: number;
+      readonly retain?: boolean;
+      readonly topic?: string;
+      readonly to?: string;
+    } = {},
   ): Promise<{ answer(timeout?: number): Promise<JsonObject> }> {
     const correlation = `c${(this.#last += 1)}`;
-    await this.client.publishAsync(options.topic ?? "ironrack/v1/s/r/command", typeof request === "string" ? request : JSON.stringify(request), {
-      qos: 1,
-      retain: options.retain ?? false,
-      properties: {
-        responseTopic: options.to ?? "answers/site",
-        correlationData: Buffer.from(correlation),
-        ...(options.expiry_s === undefined ? {} : { messageExpiryInterval: options.expiry_s }),
+    await this.client.publishAsync(
+      options.topic ?? "ironrack/v1/s/r/command",
+      typeof request === "string" ? request : JSON.stringify(request),
+      {
+        qos: 1,
+        retain: options.retain ?? false,
+        properties: {
+          responseTopic: options.to ?? "answers/site",
+          correlationData: Buffer.from(correlation),
+          ...(options.expiry_s === undefined ? {} : { messageExpiryInterval: options.expiry_s }),
+        },
       },
-    });
+    );
     return {
       answer: async (timeout = 10_000) => {
-        const found = await this.until((one) => one.packet.properties?.correlationData?.toString() === correlation && one.topic.startsWith("answers/"), timeout);
+        const found = await this.until(
+          (one) =>
+            one.packet.properties?.correlationData?.toString() === correlation && one.topic.startsWith("answers/"),
+          timeout,
+        );
         return JSON.parse(found.text) as JsonObject;
       },
     };
   }
 
   /** The first message that fits, already here or still to come. */
-  async until(fits: (message: Site["messages"][number]) => boolean, timeout = 10_000): Promise<Site["messages"][number]> {
+  async until(
+    fits: (message: Site["messages"][number]) => boolean,
+    timeout = 10_000,
+  ): Promise<Site["messages"][number]> {
     const end = performance.now() + timeout;
     for (;;) {
       const found = this.messages.find(fits);
       if (found !== undefined) return found;
-      if (performance.now() > end) throw new Error(`no such message; there were ${this.messages.length}, the last: ${this.messages.at(-1)?.text.slice(0, 200)}`);
+      if (performance.now() > end)
+        throw new Error(
+          `no such message; there were ${this.messages.length}, the last: ${this.messages.at(-1)?.text.slice(0, 200)}`,
+        );
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
   }

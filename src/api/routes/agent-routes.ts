@@ -26,12 +26,18 @@ export function agentRoutes(parts: RouteParts) {
       });
     });
 
-    app.post<{ Params: { node: string } }>("/v1/heartbeat/:node", { bodyLimit: HEARTBEAT_LIMIT }, async (request, reply) => {
-      const body: unknown = request.body;
-      if (!isJsonObject(body)) return sendError(reply, apiError(400, "The body must be a JSON object."));
-      const params = { ...heartbeatFields(body), node: request.params.node };
-      return await carryOut(parts, reply, { method: "agent.heartbeat", params, role: "agent" }, () => reply.code(202).send());
-    });
+    app.post<{ Params: { node: string } }>(
+      "/v1/heartbeat/:node",
+      { bodyLimit: HEARTBEAT_LIMIT },
+      async (request, reply) => {
+        const body: unknown = request.body;
+        if (!isJsonObject(body)) return sendError(reply, apiError(400, "The body must be a JSON object."));
+        const params = { ...heartbeatFields(body), node: request.params.node };
+        return await carryOut(parts, reply, { method: "agent.heartbeat", params, role: "agent" }, () =>
+          reply.code(202).send(),
+        );
+      },
+    );
 
     app.post("/v1/continue_inspection", { bodyLimit: INSPECTION_LIMIT }, async (request, reply) => {
       const command = { method: "agent.continue_inspection", params: request.body, role: "agent" as const };
@@ -40,9 +46,18 @@ export function agentRoutes(parts: RouteParts) {
   };
 }
 
-const HEARTBEAT_FIELDS = ["callback_url", "agent_version", "agent_token", "agent_verify_ca", "agent_status", "agent_status_message"] as const;
+const HEARTBEAT_FIELDS = [
+  "callback_url",
+  "agent_version",
+  "agent_token",
+  "agent_verify_ca",
+  "agent_status",
+  "agent_status_message",
+] as const;
 
 /** Agents newer than the API may say more; what is not known is passed over. */
 function heartbeatFields(body: JsonObject): JsonObject {
-  return Object.fromEntries(HEARTBEAT_FIELDS.filter((key) => Object.hasOwn(body, key)).map((key) => [key, body[key] ?? null]));
+  return Object.fromEntries(
+    HEARTBEAT_FIELDS.filter((key) => Object.hasOwn(body, key)).map((key) => [key, body[key] ?? null]),
+  );
 }

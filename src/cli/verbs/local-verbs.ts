@@ -23,7 +23,13 @@ export function addLocalVerbs(program: Command, cli: CliParts): void {
         const { config, socket } = program.opts<LocalOptions>();
         const findings = await examine({ configPath: config, socket, clock, signal });
         if (options.json === true) terminal.out(`${JSON.stringify({ findings })}\n`);
-        else terminal.out(table(["CHECK", "STATE", "WHAT IT SAYS"], findings.map(({ check, state, says }) => [check, state, says])));
+        else
+          terminal.out(
+            table(
+              ["CHECK", "STATE", "WHAT IT SAYS"],
+              findings.map(({ check, state, says }) => [check, state, says]),
+            ),
+          );
         cli.exit(findings.some(({ state }) => state === "bad") ? 1 : 0);
       } catch (error) {
         report(cli, toFault(error), options.json === true);

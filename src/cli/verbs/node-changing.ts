@@ -22,7 +22,11 @@ interface NodeFields {
 function nodeFields(command: Command): Command {
   return command
     .option("--name <NAME>", "a name to use instead of the UUID")
-    .option("--driver-info <KEY=VALUE>", "how to reach the BMC; repeatable; KEY=@FILE reads the value from a file", keyValue({ numbers: false }))
+    .option(
+      "--driver-info <KEY=VALUE>",
+      "how to reach the BMC; repeatable; KEY=@FILE reads the value from a file",
+      keyValue({ numbers: false }),
+    )
     .option("--property <KEY=VALUE>", "a property such as cpu_arch; repeatable", keyValue({ numbers: true }))
     .option("--extra <KEY=VALUE>", "anything you want kept with the node; repeatable", keyValue({ numbers: true }))
     .option("--instance-info <KEY=VALUE>", "what to deploy; repeatable", keyValue({ numbers: true }))
@@ -41,7 +45,11 @@ export function addNodeChanging(node: Command, parts: VerbParts): void {
     summary: "enroll a machine",
     examples: [NODE_EXAMPLE],
     configure: (command) =>
-      nodeFields(command.requiredOption("--driver <DRIVER>", "hardware type, e.g. ipmi").option("--uuid <UUID>", "its UUID; one is made otherwise")),
+      nodeFields(
+        command
+          .requiredOption("--driver <DRIVER>", "hardware type, e.g. ipmi")
+          .option("--uuid <UUID>", "its UUID; one is made otherwise"),
+      ),
     act: async ({ call, json, terminal }, options) => {
       const result = await call("node.create", {
         ...(options.driver === undefined ? {} : { driver: options.driver }),
@@ -49,7 +57,8 @@ export function addNodeChanging(node: Command, parts: VerbParts): void {
         ...fieldsOf(options),
         ...Object.fromEntries(objectFields(options)),
       });
-      if (!json && isJsonObject(result)) terminal.out(`${cell(result["name"] ?? result["uuid"])} is enrolled, UUID ${cell(result["uuid"])}\n`);
+      if (!json && isJsonObject(result))
+        terminal.out(`${cell(result["name"] ?? result["uuid"])} is enrolled, UUID ${cell(result["uuid"])}\n`);
       return result;
     },
   });
@@ -57,12 +66,20 @@ export function addNodeChanging(node: Command, parts: VerbParts): void {
   verb<NodeFields & { readonly unset?: readonly string[] }>(node, parts, {
     declaration: "set <node>",
     summary: "change fields of a node",
-    examples: ["ironrack node set r1n1 --driver-info ipmi_address=10.0.0.22", "ironrack node set r1n1 --unset extra/owner"],
+    examples: [
+      "ironrack node set r1n1 --driver-info ipmi_address=10.0.0.22",
+      "ironrack node set r1n1 --unset extra/owner",
+    ],
     configure: (command) =>
-      nodeFields(command).option("--unset <FIELD/KEY>", "remove a field or a key of one, e.g. extra/owner; repeatable", (text: string, all: readonly string[] = []) => [...all, text]),
+      nodeFields(command).option(
+        "--unset <FIELD/KEY>",
+        "remove a field or a key of one, e.g. extra/owner; repeatable",
+        (text: string, all: readonly string[] = []) => [...all, text],
+      ),
     act: async ({ call, json, terminal }, options, [ident = ""]) => {
       const patch: JsonObject[] = Object.entries(fieldsOf(options)).map(([name, value]) => replace([name], value));
-      for (const [name, values] of objectFields(options)) for (const [key, value] of Object.entries(values)) patch.push(replace([name, key], value));
+      for (const [name, values] of objectFields(options))
+        for (const [key, value] of Object.entries(values)) patch.push(replace([name, key], value));
       for (const path of options.unset ?? []) patch.push({ op: "remove", path: pointer(path.split("/")) });
       if (patch.length === 0) throw invalid("set", "give at least one field to change");
       const result = await call("node.update", { node: ident, patch });
@@ -88,7 +105,11 @@ export function addNodeChanging(node: Command, parts: VerbParts): void {
     examples: ['ironrack node maintenance set r1n1 --reason "fan replaced at 14:00"'],
     configure: (command) => command.option("--reason <TEXT>", "why, for those who look later"),
     act: async ({ call, json, terminal }, { reason }, [ident = ""]) => {
-      const result = await call("node.set_maintenance", { node: ident, maintenance: true, ...(reason === undefined ? {} : { reason }) });
+      const result = await call("node.set_maintenance", {
+        node: ident,
+        maintenance: true,
+        ...(reason === undefined ? {} : { reason }),
+      });
       if (!json) terminal.out(`${ident} is in maintenance\n`);
       return result;
     },
@@ -108,7 +129,11 @@ export function addNodeChanging(node: Command, parts: VerbParts): void {
     summary: "tell the BMC what to boot from: pxe, disk, cdrom, bios or safe",
     configure: (command) => command.option("--persistent", "not only for the next boot"),
     act: async ({ call, json, terminal }, { persistent }, [ident = "", device = ""]) => {
-      const result = await call("node.set_boot_device", { node: ident, boot_device: device, persistent: persistent === true });
+      const result = await call("node.set_boot_device", {
+        node: ident,
+        boot_device: device,
+        persistent: persistent === true,
+      });
       if (!json) terminal.out(`${ident} boots from ${device}${persistent === true ? "" : " once"}\n`);
       return result;
     },

@@ -10,7 +10,11 @@ export function addNodeReading(node: Command, parts: VerbParts): void {
   verb<{ state?: string; driver?: string; maintenance?: boolean }>(node, parts, {
     declaration: "list",
     summary: "list the nodes and what they do",
-    examples: ["ironrack node list", 'ironrack node list --state "deploy failed"', "ironrack node list --json | jq -r '.nodes[].name'"],
+    examples: [
+      "ironrack node list",
+      'ironrack node list --state "deploy failed"',
+      "ironrack node list --json | jq -r '.nodes[].name'",
+    ],
     configure: (command) =>
       command
         .option("--state <STATE>", "only nodes in this provision state")
@@ -56,7 +60,9 @@ export function addNodeReading(node: Command, parts: VerbParts): void {
     configure: (command) => command.option("--limit <N>", "at most so many entries", "200"),
     act: async ({ call, json, terminal }, { limit }, [ident = ""]) => {
       const result = await call("node.history", { node: ident, limit: Number(limit) });
-      if (!json) for (const one of objects(property(isJsonObject(result) ? result : {}, "history"))) terminal.out(`${eventLine(parseEvent(one))}\n`);
+      if (!json)
+        for (const one of objects(property(isJsonObject(result) ? result : {}, "history")))
+          terminal.out(`${eventLine(parseEvent(one))}\n`);
       return result;
     },
   });
@@ -69,7 +75,11 @@ export function addNodeReading(node: Command, parts: VerbParts): void {
       if (!json && isJsonObject(result)) {
         const rows = Object.entries(result).map(([name, value]) => {
           const one = isJsonObject(value) ? value : {};
-          return [name, one["result"] === true ? "good" : "not good", one["reason"] === undefined || one["reason"] === null ? "" : cell(one["reason"])];
+          return [
+            name,
+            one["result"] === true ? "good" : "not good",
+            one["reason"] === undefined || one["reason"] === null ? "" : cell(one["reason"]),
+          ];
         });
         terminal.out(table(["INTERFACE", "RESULT", "REASON"], rows));
       }
@@ -96,7 +106,8 @@ export function objects(value: Json | undefined): readonly JsonObject[] {
 function whatItDoes(node: JsonObject): string {
   const operation = objectProperty(node, "operation");
   const step = operation === undefined ? undefined : stringProperty(operation, "step");
-  if (operation !== undefined) return `${stringProperty(operation, "verb") ?? ""}${step === undefined ? "" : `: ${step}`}`;
+  if (operation !== undefined)
+    return `${stringProperty(operation, "verb") ?? ""}${step === undefined ? "" : `: ${step}`}`;
   return stringProperty(node, "last_error") ?? stringProperty(node, "maintenance_reason") ?? "";
 }
 
@@ -107,13 +118,31 @@ function inventoryWords(inventory: JsonObject): string {
   const boot = objectProperty(inventory, "boot") ?? {};
   const bytes = (value: Json | undefined): string => (typeof value === "number" ? sizeWords(value) : cell(value));
   const head = fields([
-    ["machine", ["manufacturer", "product_name", "serial_number"].map((key) => stringProperty(vendor, key) ?? "").join(" ").trim()],
+    [
+      "machine",
+      ["manufacturer", "product_name", "serial_number"]
+        .map((key) => stringProperty(vendor, key) ?? "")
+        .join(" ")
+        .trim(),
+    ],
     ["cpu", `${cell(cpu["count"])} × ${cell(cpu["model_name"])} (${cell(cpu["architecture"])})`],
     ["memory", typeof memory["physical_mb"] === "number" ? `${memory["physical_mb"]} MiB` : bytes(memory["total"])],
     ["boot mode", boot["current_boot_mode"]],
     ["BMC", inventory["bmc_address"]],
   ]);
-  const disks = objects(inventory["disks"]).map((disk) => [cell(disk["name"]), bytes(disk["size"]), disk["rotational"] === true ? "rotating" : "flash", cell(disk["model"]), cell(disk["serial"])]);
-  const nics = objects(inventory["interfaces"]).map((nic) => [cell(nic["name"]), cell(nic["mac_address"]), cell(nic["ipv4_address"]), nic["has_carrier"] === true ? "up" : "down", cell(nic["speed_mbps"])]);
+  const disks = objects(inventory["disks"]).map((disk) => [
+    cell(disk["name"]),
+    bytes(disk["size"]),
+    disk["rotational"] === true ? "rotating" : "flash",
+    cell(disk["model"]),
+    cell(disk["serial"]),
+  ]);
+  const nics = objects(inventory["interfaces"]).map((nic) => [
+    cell(nic["name"]),
+    cell(nic["mac_address"]),
+    cell(nic["ipv4_address"]),
+    nic["has_carrier"] === true ? "up" : "down",
+    cell(nic["speed_mbps"]),
+  ]);
   return `${head}\n${table(["DISK", "SIZE", "KIND", "MODEL", "SERIAL"], disks)}\n${table(["NIC", "MAC", "IPV4", "LINK", "MBIT/S"], nics)}`;
 }

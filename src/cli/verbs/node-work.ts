@@ -30,16 +30,47 @@ function waiting(command: Command): Command {
 }
 
 /** The verbs of Ironic's provision states that need nothing more than the node. */
-const PLAIN: readonly { readonly name: string; readonly target: string; readonly goal: Goal; readonly summary: string }[] = [
-  { name: "manage", target: "manage", goal: stateGoal("manageable"), summary: "check the BMC's address and password and take the node under control" },
-  { name: "inspect", target: "inspect", goal: stateGoal("manageable"), summary: "boot the ramdisk to find out what is in the machine" },
-  { name: "provide", target: "provide", goal: stateGoal("available"), summary: "clean the machine and make it available" },
-  { name: "undeploy", target: "deleted", goal: stateGoal("available"), summary: "take the machine from its user: clean it and make it available" },
+const PLAIN: readonly {
+  readonly name: string;
+  readonly target: string;
+  readonly goal: Goal;
+  readonly summary: string;
+}[] = [
+  {
+    name: "manage",
+    target: "manage",
+    goal: stateGoal("manageable"),
+    summary: "check the BMC's address and password and take the node under control",
+  },
+  {
+    name: "inspect",
+    target: "inspect",
+    goal: stateGoal("manageable"),
+    summary: "boot the ramdisk to find out what is in the machine",
+  },
+  {
+    name: "provide",
+    target: "provide",
+    goal: stateGoal("available"),
+    summary: "clean the machine and make it available",
+  },
+  {
+    name: "undeploy",
+    target: "deleted",
+    goal: stateGoal("available"),
+    summary: "take the machine from its user: clean it and make it available",
+  },
   { name: "adopt", target: "adopt", goal: stateGoal("active"), summary: "take over a machine that runs already" },
   { name: "abort", target: "abort", goal: restGoal, summary: "stop what is under way on the node" },
 ];
 
-const POWER: readonly { readonly name: string; readonly target: string; readonly soft: string; readonly state: "power on" | "power off"; readonly summary: string }[] = [
+const POWER: readonly {
+  readonly name: string;
+  readonly target: string;
+  readonly soft: string;
+  readonly state: "power on" | "power off";
+  readonly summary: string;
+}[] = [
   { name: "on", target: "power on", soft: "power on", state: "power on", summary: "switch the machine on" },
   { name: "off", target: "power off", soft: "soft power off", state: "power off", summary: "switch the machine off" },
   { name: "reboot", target: "rebooting", soft: "soft rebooting", state: "power on", summary: "restart the machine" },
@@ -53,15 +84,20 @@ export function addNodeWork(node: Command, parts: VerbParts): void {
       summary,
       examples: [`ironrack node ${name} r1n1 --wait`],
       configure: waiting,
-      act: async (context, options, [ident = ""]) => await provision(context, { ident, target, goal, options, extra: {} }),
+      act: async (context, options, [ident = ""]) =>
+        await provision(context, { ident, target, goal, options, extra: {} }),
     });
   }
 
   verb<Waiting & { readonly cleanSteps?: string }>(node, parts, {
     declaration: "clean <node>",
     summary: "clean a manageable node; it stays manageable",
-    examples: ["ironrack node clean r1n1 --wait", `ironrack node clean r1n1 --clean-steps '[{"interface":"deploy","step":"erase_devices"}]'`],
-    configure: (command) => waiting(command).option("--clean-steps <JSON>", "the steps; without them those of automatic cleaning"),
+    examples: [
+      "ironrack node clean r1n1 --wait",
+      `ironrack node clean r1n1 --clean-steps '[{"interface":"deploy","step":"erase_devices"}]'`,
+    ],
+    configure: (command) =>
+      waiting(command).option("--clean-steps <JSON>", "the steps; without them those of automatic cleaning"),
     act: async (context, options, [ident = ""]) => {
       const extra = options.cleanSteps === undefined ? {} : { clean_steps: parseSteps(options.cleanSteps) };
       return await provision(context, { ident, target: "clean", goal: stateGoal("manageable"), options, extra });
@@ -81,14 +117,25 @@ export function addNodeWork(node: Command, parts: VerbParts): void {
       configure: (command) =>
         waiting(
           command
-            .option("--image-source <URL|PATH>", "the image: a URL, or a file of the appliance; without it, what the node's instance_info says")
+            .option(
+              "--image-source <URL|PATH>",
+              "the image: a URL, or a file of the appliance; without it, what the node's instance_info says",
+            )
             .option("--image-checksum <ALGORITHM:HEX>", "e.g. sha256:9f2c…")
             .option("--image-format <raw|qcow2>", "without it, guessed from the name")
-            .option("--config-drive <FILE|JSON>", "first-boot data: JSON with meta_data, user_data, network_data, or a file or directory of it, or an ISO image")
-            .option("--root-device <KEY=VALUE>", "hint which disk to write, e.g. serial=ABC; repeatable", keyValue({ numbers: true })),
+            .option(
+              "--config-drive <FILE|JSON>",
+              "first-boot data: JSON with meta_data, user_data, network_data, or a file or directory of it, or an ISO image",
+            )
+            .option(
+              "--root-device <KEY=VALUE>",
+              "hint which disk to write, e.g. serial=ABC; repeatable",
+              keyValue({ numbers: true }),
+            ),
         ),
       act: async (context, options, [ident = ""]) => {
-        const extra = options.configDrive === undefined ? {} : { configdrive: await readConfigDrive(options.configDrive) };
+        const extra =
+          options.configDrive === undefined ? {} : { configdrive: await readConfigDrive(options.configDrive) };
         const patch = imagePatch(options);
         if (patch.length > 0) await context.call("node.update", { node: ident, patch });
         return await provision(context, { ident, target, goal: stateGoal("active"), options, extra });
@@ -102,15 +149,24 @@ export function addNodeWork(node: Command, parts: VerbParts): void {
       declaration: `${name} <node>`,
       summary,
       examples: [`ironrack node power ${name} r1n1 --wait`],
-      configure: (command) => waiting(name === "on" ? command : command.option("--soft", "ask the operating system to shut down")),
+      configure: (command) =>
+        waiting(name === "on" ? command : command.option("--soft", "ask the operating system to shut down")),
       act: async (context, options, [ident = ""]) => {
         const after = options.wait === true ? await newestSeq(context) : 0;
-        const result = await context.call("node.set_power_state", { node: ident, target: options.soft === true ? soft : target });
+        const result = await context.call("node.set_power_state", {
+          node: ident,
+          target: options.soft === true ? soft : target,
+        });
         if (options.wait !== true) {
           if (!context.json) context.terminal.out(`${ident}: ${target} is asked for\n`);
           return result;
         }
-        const reached = await followNode(context, { node: ident, goal: powerGoal(state), after, timeout: timeoutOf(options) });
+        const reached = await followNode(context, {
+          node: ident,
+          goal: powerGoal(state),
+          after,
+          timeout: timeoutOf(options),
+        });
         if (!context.json) context.terminal.out(`${ident} is "${cell(reached["power_state"])}"\n`);
         return reached;
       },
@@ -120,7 +176,13 @@ export function addNodeWork(node: Command, parts: VerbParts): void {
 
 async function provision(
   context: Context,
-  work: { readonly ident: string; readonly target: string; readonly goal: Goal; readonly options: Waiting; readonly extra: JsonObject },
+  work: {
+    readonly ident: string;
+    readonly target: string;
+    readonly goal: Goal;
+    readonly options: Waiting;
+    readonly extra: JsonObject;
+  },
 ): Promise<Json> {
   const { ident, target, goal, options, extra } = work;
   const timeout = timeoutOf(options);
@@ -128,7 +190,8 @@ async function provision(
   const result = await context.call("node.set_provision_state", { node: ident, target, ...extra });
   if (options.wait !== true) {
     const state = isJsonObject(result) ? stringProperty(result, "provision_state") : undefined;
-    if (!context.json) context.terminal.out(`${ident} is "${state ?? "?"}"; see how it goes: ironrack logs --follow ${ident}\n`);
+    if (!context.json)
+      context.terminal.out(`${ident} is "${state ?? "?"}"; see how it goes: ironrack logs --follow ${ident}\n`);
     return result;
   }
   const node = await followNode(context, { node: ident, goal, after, timeout });
@@ -139,7 +202,8 @@ async function provision(
 function timeoutOf(options: Waiting): Millis | undefined {
   if (options.timeout === undefined) return undefined;
   const value = Number(options.timeout);
-  if (!Number.isFinite(value) || value <= 0) throw invalid("timeout", `"${options.timeout}" is not a number of seconds`);
+  if (!Number.isFinite(value) || value <= 0)
+    throw invalid("timeout", `"${options.timeout}" is not a number of seconds`);
   return seconds(value);
 }
 
@@ -164,7 +228,8 @@ function imagePatch(options: Deploy): JsonObject[] {
   }
   if (options.imageChecksum !== undefined) {
     const [, algorithm, value] = /^([a-z0-9]+):([0-9a-fA-F]+)$/.exec(options.imageChecksum) ?? [];
-    if (algorithm === undefined || value === undefined) throw invalid("image-checksum", "must be ALGORITHM:HEX, e.g. sha256:9f2c…");
+    if (algorithm === undefined || value === undefined)
+      throw invalid("image-checksum", "must be ALGORITHM:HEX, e.g. sha256:9f2c…");
     set("image_os_hash_algo", algorithm);
     set("image_os_hash_value", value.toLowerCase());
   }

@@ -19,7 +19,9 @@ export function addStatus(parent: Command, parts: VerbParts): void {
         const nodes = objectProperty(result, "nodes") ?? {};
         const { nodes: _nodes, ...rest } = result;
         terminal.out(fields([["answers at", transport.peer], ...Object.entries(rest)]));
-        const states = Object.entries(objectProperty(nodes, "by_state") ?? {}).map(([state, count]) => `${cell(count)} ${state}`);
+        const states = Object.entries(objectProperty(nodes, "by_state") ?? {}).map(
+          ([state, count]) => `${cell(count)} ${state}`,
+        );
         terminal.out(`nodes  ${cell(nodes["total"])}${states.length === 0 ? "" : `: ${states.join(", ")}`}\n`);
       }
       return result;
@@ -51,7 +53,12 @@ export function addPorts(parent: Command, parts: VerbParts): void {
     act: async ({ call, json, terminal }, { node }) => {
       const result = await call("port.list", node === undefined ? {} : { node });
       if (!json) {
-        const rows = listed(result, "ports").map((one) => [cell(one["address"]), cell(one["node_uuid"]), one["pxe_enabled"] === true ? "yes" : "no", cell(one["uuid"])]);
+        const rows = listed(result, "ports").map((one) => [
+          cell(one["address"]),
+          cell(one["node_uuid"]),
+          one["pxe_enabled"] === true ? "yes" : "no",
+          cell(one["uuid"]),
+        ]);
         terminal.out(table(["ADDRESS", "NODE", "PXE", "UUID"], rows, terminal.outWidth));
       }
       return result;
@@ -89,7 +96,10 @@ function show({ json, terminal }: Context, event: HistoryEntry): void {
   terminal.out(json ? `${JSON.stringify(event)}\n` : `${eventLine(event)}\n`);
 }
 
-async function follow(context: Context, options: { readonly after: number | undefined; readonly node: string | undefined }): Promise<undefined> {
+async function follow(
+  context: Context,
+  options: { readonly after: number | undefined; readonly node: string | undefined },
+): Promise<undefined> {
   const { node } = options;
   for await (const event of context.transport.events(options.after, context.signal)) {
     if (node === undefined || event.node === node || event.name === node) show(context, event);
@@ -122,7 +132,12 @@ export function addEvents(parent: Command, parts: VerbParts): void {
       .option("--limit <N>", "at most so many")
       .option("--node <NODE>", "only those of this node");
   const event = parent.command("event").description("what happened in the rack");
-  verb<EventOptions>(event, parts, { declaration: "list", summary: "list the newest events, oldest first", configure, act: list });
+  verb<EventOptions>(event, parts, {
+    declaration: "list",
+    summary: "list the newest events, oldest first",
+    configure,
+    act: list,
+  });
   verb<EventOptions>(parent, parts, {
     declaration: "events",
     summary: "show events; with --follow as they come (with --json a line each)",
@@ -133,12 +148,22 @@ export function addEvents(parent: Command, parts: VerbParts): void {
   verb<EventOptions>(parent, parts, {
     declaration: "logs [node]",
     summary: "tell what happened, in words; of one node or of the whole rack",
-    examples: ["ironrack logs", "ironrack logs --follow r1n1", "journalctl -u ironrackd   (the daemon's own log, line by line)"],
-    configure: (command) => command.option("--follow", "go on until Ctrl-C").option("--limit <N>", "at most so many earlier ones", "100"),
+    examples: [
+      "ironrack logs",
+      "ironrack logs --follow r1n1",
+      "journalctl -u ironrackd   (the daemon's own log, line by line)",
+    ],
+    configure: (command) =>
+      command.option("--follow", "go on until Ctrl-C").option("--limit <N>", "at most so many earlier ones", "100"),
     act: async (context, options, [node]) => {
       const limit = whole("limit", options.limit) ?? 100;
-      const earlier = node === undefined ? await context.call("event.list", { limit }) : await context.call("node.history", { node, limit });
-      const events = parseEventList(node === undefined ? earlier : { events: isJsonObject(earlier) ? (property(earlier, "history") ?? []) : [] }).events;
+      const earlier =
+        node === undefined
+          ? await context.call("event.list", { limit })
+          : await context.call("node.history", { node, limit });
+      const events = parseEventList(
+        node === undefined ? earlier : { events: isJsonObject(earlier) ? (property(earlier, "history") ?? []) : [] },
+      ).events;
       for (const one of events) show(context, one);
       // A node without history yet, or an old one: nothing of it can be missed by following from its last entry on.
       return options.follow === true ? await follow(context, { after: events.at(-1)?.seq, node }) : undefined;
@@ -154,7 +179,9 @@ export function addLeases(parent: Command, parts: VerbParts): void {
     act: async ({ call, json, terminal }) => {
       const result = await call("lease.list", {});
       if (!json) {
-        const rows = listed(result, "leases").map((one) => ["address", "mac", "hostname", "state", "expires_at"].map((key) => cell(one[key])));
+        const rows = listed(result, "leases").map((one) =>
+          ["address", "mac", "hostname", "state", "expires_at"].map((key) => cell(one[key])),
+        );
         terminal.out(table(["ADDRESS", "MAC", "HOSTNAME", "STATE", "EXPIRES"], rows, terminal.outWidth));
       }
       return result;
@@ -170,7 +197,11 @@ export function addCommands(parent: Command, parts: VerbParts): void {
     act: async ({ call, json, terminal }) => {
       const result = await call("command.list", {});
       if (!json) {
-        const rows = listed(result, "commands").map((one) => [cell(one["name"]), one["changes"] === true ? "changes" : "reads", cell(one["summary"])]);
+        const rows = listed(result, "commands").map((one) => [
+          cell(one["name"]),
+          one["changes"] === true ? "changes" : "reads",
+          cell(one["summary"]),
+        ]);
         terminal.out(table(["COMMAND", "KIND", "WHAT IT DOES"], rows, terminal.outWidth));
       }
       return result;

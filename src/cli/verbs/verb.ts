@@ -23,7 +23,10 @@ export function verb<Options extends object>(
     readonly act: (context: Context, options: Options, args: readonly string[]) => Promise<Json | undefined>;
   },
 ): Command {
-  const command = parent.command(definition.declaration).description(definition.summary).option("--json", "print JSON, for programs");
+  const command = parent
+    .command(definition.declaration)
+    .description(definition.summary)
+    .option("--json", "print JSON, for programs");
   definition.configure?.(command);
   if (definition.examples !== undefined) {
     command.addHelpText("after", `\nExamples:\n${definition.examples.map((example) => `  ${example}\n`).join("")}`);
@@ -31,6 +34,11 @@ export function verb<Options extends object>(
   return command.action(async () => {
     // commander gives options untyped; their shape is what `configure` declared.
     const options = command.opts<Options & { readonly json?: boolean }>();
-    await runVerb(parts.cli, async () => await parts.open(command), options, async (context) => await definition.act(context, options, command.args));
+    await runVerb(
+      parts.cli,
+      async () => await parts.open(command),
+      options,
+      async (context) => await definition.act(context, options, command.args),
+    );
   });
 }

@@ -10,13 +10,25 @@ import { Catalogue, command, type Command } from "../../../src/conductor/catalog
 import { openMemoryStore } from "../../../src/store/memory-store.ts";
 
 const free = Type.Unsafe<JsonObject>(Type.Object({}));
-const NODE = { uuid: "00000000-0000-4000-8000-000000000001", name: "n1", provision_state: "available", fault: null, firmware_interface: null, operation: null };
+const NODE = {
+  uuid: "00000000-0000-4000-8000-000000000001",
+  name: "n1",
+  provision_state: "available",
+  fault: null,
+  firmware_interface: null,
+  operation: null,
+};
 
 /** Commands with the names and roles of the real ones; what they were given is kept. */
 function commands(calls: { method: string; params: JsonObject }[]): readonly Command[] {
   const one = (name: string, role: "agent" | "operator", result: (params: JsonObject) => JsonObject | null): Command =>
     command({
-      name, summary: name, role, changes: false, params: Type.Object({}, { additionalProperties: true }), result: free,
+      name,
+      summary: name,
+      role,
+      changes: false,
+      params: Type.Object({}, { additionalProperties: true }),
+      result: free,
       handle: async (given) => {
         const params = given as JsonObject;
         calls.push({ method: name, params });
@@ -38,12 +50,16 @@ function commands(calls: { method: string; params: JsonObject }[]): readonly Com
       if (node !== "n1") throw new Fault("not-found", "node.not-found", `node "${String(node)}" could not be found`);
       return NODE;
     }),
-    one("port.list", "operator", () => ({ ports: [{ uuid: NODE.uuid, address: "52:54:00:00:00:01", pxe_enabled: true }] })),
+    one("port.list", "operator", () => ({
+      ports: [{ uuid: NODE.uuid, address: "52:54:00:00:00:01", pxe_enabled: true }],
+    })),
     one("port.show", "operator", () => ({ uuid: NODE.uuid })),
   ];
 }
 
-async function serve(use: (base: string, calls: { method: string; params: JsonObject }[]) => Promise<void>): Promise<void> {
+async function serve(
+  use: (base: string, calls: { method: string; params: JsonObject }[]) => Promise<void>,
+): Promise<void> {
   const calls: { method: string; params: JsonObject }[] = [];
   const store = openMemoryStore({ clock: new FakeClock() });
   const catalogue = new Catalogue({ commands: commands(calls), store, log: silentLog });
@@ -52,7 +68,8 @@ async function serve(use: (base: string, calls: { method: string; params: JsonOb
   await use(`http://127.0.0.1:${api.port}`, calls);
 }
 
-const inner = async (response: Response): Promise<JsonObject> => JSON.parse((JSON.parse(await response.text()) as { error_message: string }).error_message) as JsonObject;
+const inner = async (response: Response): Promise<JsonObject> =>
+  JSON.parse((JSON.parse(await response.text()) as { error_message: string }).error_message) as JsonObject;
 const version = (text: string): RequestInit => ({ headers: { "X-OpenStack-Ironic-API-Version": text } });
 
 test("the root documents tell clients the versions and the resources — IRONIC API 3.1", async () => {
@@ -71,9 +88,13 @@ test("the root documents tell clients the versions and the resources — IRONIC 
 
 test("every answer carries the versions; a version out of range or no version at all is 406 — IRONIC API 3.2", async () => {
   await serve(async (base) => {
-    const header = (response: Response, name: string): string | null => response.headers.get(`X-OpenStack-Ironic-API-${name}`);
+    const header = (response: Response, name: string): string | null =>
+      response.headers.get(`X-OpenStack-Ironic-API-${name}`);
     const plain = await fetch(`${base}/v1/lookup`);
-    assert.deepEqual([header(plain, "Minimum-Version"), header(plain, "Maximum-Version"), header(plain, "Version")], ["1.1", "1.82", "1.1"]);
+    assert.deepEqual(
+      [header(plain, "Minimum-Version"), header(plain, "Maximum-Version"), header(plain, "Version")],
+      ["1.1", "1.82", "1.1"],
+    );
     assert.match(plain.headers.get("Openstack-Request-Id") ?? "", /^req-[0-9a-f-]{36}$/);
     assert.equal(header(await fetch(base, version("latest")), "Version"), "1.82");
     const beyond = await fetch(`${base}/v1/nodes`, version("1.83"));
@@ -88,7 +109,10 @@ test("every answer carries the versions; a version out of range or no version at
 
 test("lookup takes a comma list of addresses and answers the node with links", async () => {
   await serve(async (base, calls) => {
-    const answer = await fetch(`${base}/v1/lookup?addresses=52:54:00:00:00:01,52:54:00:00:00:02&node_uuid=${NODE.uuid}`, version("1.68"));
+    const answer = await fetch(
+      `${base}/v1/lookup?addresses=52:54:00:00:00:01,52:54:00:00:00:02&node_uuid=${NODE.uuid}`,
+      version("1.68"),
+    );
     assert.equal(answer.status, 200);
     const body = (await answer.json()) as { node: { links: { href: string }[] }; config: JsonObject };
     assert.equal(body.node.links[0]?.href, `${base}/v1/nodes/${NODE.uuid}`);
@@ -104,7 +128,9 @@ test("a heartbeat is 202 with an empty body; a wrong token is 400; fields that a
   await serve(async (base, calls) => {
     const beat = async (body: string, type = "application/json"): Promise<Response> =>
       await fetch(`${base}/v1/heartbeat/${NODE.uuid}`, { method: "POST", body, headers: { "content-type": type } });
-    const good = await beat(JSON.stringify({ callback_url: "https://10.0.0.5:9999", agent_token: "good", from_the_future: 1 }));
+    const good = await beat(
+      JSON.stringify({ callback_url: "https://10.0.0.5:9999", agent_token: "good", from_the_future: 1 }),
+    );
     assert.equal(good.status, 202);
     assert.equal(await good.text(), "");
     assert.equal(good.headers.get("content-type"), null);
@@ -125,7 +151,11 @@ test("a heartbeat is 202 with an empty body; a wrong token is 400; fields that a
 test("what a ramdisk found is taken up to 16 MiB and answered 202 with the node's UUID", async () => {
   await serve(async (base) => {
     const post = async (bytes: number): Promise<Response> =>
-      await fetch(`${base}/v1/continue_inspection`, { method: "POST", body: JSON.stringify({ inventory: {}, logs: "x".repeat(bytes) }), headers: { "content-type": "application/json" } });
+      await fetch(`${base}/v1/continue_inspection`, {
+        method: "POST",
+        body: JSON.stringify({ inventory: {}, logs: "x".repeat(bytes) }),
+        headers: { "content-type": "application/json" },
+      });
     const answer = await post(8_000_000);
     assert.equal(answer.status, 202);
     assert.deepEqual(await answer.json(), { uuid: NODE.uuid });

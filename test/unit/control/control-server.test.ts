@@ -25,12 +25,19 @@ interface Bench {
   readonly ended: string[];
 }
 
-async function serve(use: (bench: Bench) => Promise<void>, options: { readonly longestLine?: number } = {}): Promise<void> {
+async function serve(
+  use: (bench: Bench) => Promise<void>,
+  options: { readonly longestLine?: number } = {},
+): Promise<void> {
   const directory = mkdtempSync(join(tmpdir(), "ironrack-control-"));
   const ended: string[] = [];
   const slow = (name: string, changes: boolean) =>
     command({
-      name, summary: name, changes, params: Type.Object({ ms: Type.Integer() }, { additionalProperties: false }), result: free,
+      name,
+      summary: name,
+      changes,
+      params: Type.Object({ ms: Type.Integer() }, { additionalProperties: false }),
+      result: free,
       handle: async ({ ms }, context) => {
         try {
           await clock.sleep(millis(ms), context.signal);
@@ -42,14 +49,29 @@ async function serve(use: (bench: Bench) => Promise<void>, options: { readonly l
         return { waited: ms };
       },
     });
-  const echo = command({ name: "echo", summary: "echo", changes: false, params: Type.Object({}, { additionalProperties: true }), result: free, handle: async (params) => params as JsonObject });
+  const echo = command({
+    name: "echo",
+    summary: "echo",
+    changes: false,
+    params: Type.Object({}, { additionalProperties: true }),
+    result: free,
+    handle: async (params) => params as JsonObject,
+  });
   const fail = command({
-    name: "fail", summary: "fail", changes: false, params: Type.Object({}), result: free,
+    name: "fail",
+    summary: "fail",
+    changes: false,
+    params: Type.Object({}),
+    result: free,
     handle: async () => {
       throw new Fault("conflict", "node.state", "not now", { detail: { node: "n1" } });
     },
   });
-  const catalogue = new Catalogue({ commands: [slow("read", false), slow("change", true), echo, fail], store: openMemoryStore({ clock }), log: silentLog });
+  const catalogue = new Catalogue({
+    commands: [slow("read", false), slow("change", true), echo, fail],
+    store: openMemoryStore({ clock }),
+    log: silentLog,
+  });
   const path = join(directory, "control.sock");
   try {
     await using _control = await ControlServer.open({ path, catalogue, log: silentLog, ...options });
@@ -69,7 +91,10 @@ async function exchange(path: string, text: string, count: number): Promise<Json
     if (data.split("\n").length > count) break;
   }
   socket.destroy();
-  return data.split("\n").filter((line) => line !== "").map((line) => JSON.parse(line) as JsonObject);
+  return data
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line) => JSON.parse(line) as JsonObject);
 }
 
 function opened(path: string): Promise<Socket> {
@@ -80,7 +105,8 @@ function opened(path: string): Promise<Socket> {
   });
 }
 
-const line = (id: number | string | null | undefined, method: string, params: JsonObject = {}): string => `${JSON.stringify({ jsonrpc: "2.0", ...(id === undefined ? {} : { id }), method, params })}\n`;
+const line = (id: number | string | null | undefined, method: string, params: JsonObject = {}): string =>
+  `${JSON.stringify({ jsonrpc: "2.0", ...(id === undefined ? {} : { id }), method, params })}\n`;
 const codeOf = (reply: JsonObject | undefined): unknown => (reply?.["error"] as JsonObject | undefined)?.["code"];
 
 test("the socket file may be used by its owner and group alone, and is gone after the end", async () => {
@@ -95,10 +121,15 @@ test("the socket file may be used by its owner and group alone, and is gone afte
 test("the socket goes to the configured group, and a group that is not there is an error that names the key", async () => {
   const directory = mkdtempSync(join(tmpdir(), "ironrack-control-"));
   const catalogue = new Catalogue({ commands: [], store: openMemoryStore({ clock }), log: silentLog });
-  const open = (group: string): Promise<ControlServer> => ControlServer.open({ path: join(directory, "control.sock"), catalogue, log: silentLog, group });
+  const open = (group: string): Promise<ControlServer> =>
+    ControlServer.open({ path: join(directory, "control.sock"), catalogue, log: silentLog, group });
   try {
     // The group of the process itself, which everybody may give a file to.
-    const own = readFileSync("/etc/group", "utf8").split("\n").find((line) => line.split(":")[2] === String(process.getgid?.()))?.split(":")[0] ?? "";
+    const own =
+      readFileSync("/etc/group", "utf8")
+        .split("\n")
+        .find((line) => line.split(":")[2] === String(process.getgid?.()))
+        ?.split(":")[0] ?? "";
     await using _control = await open(own);
     assert.equal(statSync(join(directory, "control.sock")).gid, process.getgid?.());
     await assert.rejects(open("no-such-group"), (error) => isFault(error));
@@ -109,8 +140,15 @@ test("the socket goes to the configured group, and a group that is not there is 
 
 test("requests of one connection run together and are answered as they finish", async () => {
   await serve(async ({ path }) => {
-    const replies = await exchange(path, line(1, "read", { ms: 200 }) + line(2, "echo", { a: 1 }) + line("three", "read", { ms: 50 }), 3);
-    assert.deepEqual(replies.map((reply) => reply["id"]), [2, "three", 1]);
+    const replies = await exchange(
+      path,
+      line(1, "read", { ms: 200 }) + line(2, "echo", { a: 1 }) + line("three", "read", { ms: 50 }),
+      3,
+    );
+    assert.deepEqual(
+      replies.map((reply) => reply["id"]),
+      [2, "three", 1],
+    );
     assert.deepEqual(replies[0]?.["result"], { a: 1 });
   });
 });
@@ -119,28 +157,52 @@ test("a batch is answered by a batch, a notification by nothing — JSON-RPC 2.0
   await serve(async ({ path }) => {
     const batch = `${JSON.stringify([{ jsonrpc: "2.0", id: 1, method: "echo" }, { jsonrpc: "2.0", method: "echo" }, 7])}\n`;
     const [replies] = (await exchange(path, line(undefined, "echo") + batch, 1)) as unknown as JsonObject[][];
-    assert.deepEqual(replies?.map((reply) => [reply["id"], codeOf(reply)]), [[1, undefined], [null, -32600]]);
+    assert.deepEqual(
+      replies?.map((reply) => [reply["id"], codeOf(reply)]),
+      [
+        [1, undefined],
+        [null, -32600],
+      ],
+    );
   });
 });
 
 test("what is not JSON-RPC gets its error and the connection goes on — JSON-RPC 2.0 §5.1", async () => {
   await serve(async ({ path }) => {
-    const bad = ["{", "[]", "7", '{"id":1,"method":"echo"}', '{"jsonrpc":"2.0","id":{},"method":"echo"}', '{"jsonrpc":"2.0","id":2,"method":"echo","params":3}'];
-    const replies = await exchange(path, `${bad.join("\n")}\n\r\n${line(9, "none")}${line(10, "read", { ms: "x" })}${line(11, "fail")}`, 9);
+    const bad = [
+      "{",
+      "[]",
+      "7",
+      '{"id":1,"method":"echo"}',
+      '{"jsonrpc":"2.0","id":{},"method":"echo"}',
+      '{"jsonrpc":"2.0","id":2,"method":"echo","params":3}',
+    ];
+    const replies = await exchange(
+      path,
+      `${bad.join("\n")}\n\r\n${line(9, "none")}${line(10, "read", { ms: "x" })}${line(11, "fail")}`,
+      9,
+    );
     const codes = new Map(replies.map((reply) => [JSON.stringify(reply["id"]), codeOf(reply)]));
     assert.equal(replies.length, 9);
     assert.deepEqual(replies.slice(0, 4).map(codeOf), [-32700, -32600, -32600, -32600]);
     assert.deepEqual([codes.get("9"), codes.get("10"), codes.get("11")], [-32601, -32602, -32002]);
     const failed = replies.find((reply) => reply["id"] === 11)?.["error"];
-    assert.deepEqual(failed, { code: -32002, message: "not now", data: { kind: "conflict", code: "node.state", detail: { node: "n1" } } });
+    assert.deepEqual(failed, {
+      code: -32002,
+      message: "not now",
+      data: { kind: "conflict", code: "node.state", detail: { node: "n1" } },
+    });
   });
 });
 
 test("a line beyond the limit is refused and ends the connection", async () => {
-  await serve(async ({ path }) => {
-    const replies = await exchange(path, "x".repeat(5000), 9);
-    assert.deepEqual(replies.map(codeOf), [-32700]);
-  }, { longestLine: 4096 });
+  await serve(
+    async ({ path }) => {
+      const replies = await exchange(path, "x".repeat(5000), 9);
+      assert.deepEqual(replies.map(codeOf), [-32700]);
+    },
+    { longestLine: 4096 },
+  );
 });
 
 test("a caller that goes away cancels what it reads and not what it changes", async () => {
@@ -189,7 +251,10 @@ test("a socket file that nobody listens on is replaced; one that is served, or a
   const open = (): Promise<ControlServer> => ControlServer.open({ path, catalogue, log: silentLog });
   try {
     // A process that dies without closing leaves its socket file.
-    spawnSync(process.execPath, ["-e", `require("node:net").createServer().listen(${JSON.stringify(path)}, () => process.kill(process.pid, "SIGKILL"))`]);
+    spawnSync(process.execPath, [
+      "-e",
+      `require("node:net").createServer().listen(${JSON.stringify(path)}, () => process.kill(process.pid, "SIGKILL"))`,
+    ]);
     assert.ok(statSync(path).isSocket());
     {
       await using _first = await open();
@@ -207,16 +272,33 @@ test("the CLI's socket transport carries results and faults, and says what to do
   await serve(async ({ path }) => {
     await using transport = new SocketTransport(path, clock);
     assert.deepEqual(await transport.call("echo", { a: [1, { b: null }] }, { signal }), { a: [1, { b: null }] });
-    await assert.rejects(transport.call("fail", {}, { signal }), (error) => isFault(error) && error.kind === "conflict" && error.code === "node.state" && error.detail["node"] === "n1");
-    await assert.rejects(transport.call("read", { ms: 60_000 }, { signal, timeout: millis(50) }), (error) => isFault(error) && error.kind === "timeout");
+    await assert.rejects(
+      transport.call("fail", {}, { signal }),
+      (error) =>
+        isFault(error) && error.kind === "conflict" && error.code === "node.state" && error.detail["node"] === "n1",
+    );
+    await assert.rejects(
+      transport.call("read", { ms: 60_000 }, { signal, timeout: millis(50) }),
+      (error) => isFault(error) && error.kind === "timeout",
+    );
   });
-  await assert.rejects(new SocketTransport("/nonexistent/control.sock", clock).open(), (error) => isFault(error) && error.code === "daemon.down" && /systemctl status ironrackd/.test(error.message));
+  await assert.rejects(
+    new SocketTransport("/nonexistent/control.sock", clock).open(),
+    (error) => isFault(error) && error.code === "daemon.down" && /systemctl status ironrackd/.test(error.message),
+  );
 });
 
 test("the CLI's socket transport comes back after the daemon was away", async () => {
   const directory = mkdtempSync(join(tmpdir(), "ironrack-control-"));
   const path = join(directory, "control.sock");
-  const echo = command({ name: "echo", summary: "echo", changes: false, params: Type.Object({}), result: free, handle: async () => ({}) });
+  const echo = command({
+    name: "echo",
+    summary: "echo",
+    changes: false,
+    params: Type.Object({}),
+    result: free,
+    handle: async () => ({}),
+  });
   const catalogue = new Catalogue({ commands: [echo], store: openMemoryStore({ clock }), log: silentLog });
   await using transport = new SocketTransport(path, clock);
   for (let round = 0; round < 2; round += 1) {
@@ -226,7 +308,10 @@ test("the CLI's socket transport comes back after the daemon was away", async ()
   // Somebody who accepts and then hangs up.
   const rude = createServer((socket) => socket.destroy()).listen(path);
   await clock.sleep(millis(50));
-  await assert.rejects(transport.call("echo", {}, { signal }), (error) => isFault(error) && error.kind === "unreachable");
+  await assert.rejects(
+    transport.call("echo", {}, { signal }),
+    (error) => isFault(error) && error.kind === "unreachable",
+  );
   rude.close();
   rmSync(directory, { recursive: true });
 });

@@ -1,0 +1,24 @@
+import { VERSION } from "../src/core/version.ts";
+import { asyncApi } from "../src/mqtt/async-api.ts";
+import { channelDocument } from "../src/mqtt/channel-document.ts";
+import { FakeRack } from "./peer/fake-rack.ts";
+
+/** The documents of the command channel as the present schemas make them, by their paths in the repository. */
+export async function channelDocuments(): Promise<ReadonlyMap<string, string>> {
+  await using rack = await FakeRack.open();
+  const { commands } = rack.catalogue;
+  return new Map([
+    ["docs/mqtt.md", channelDocument(commands)],
+    [
+      "docs/asyncapi.json",
+      `${JSON.stringify(
+        asyncApi(
+          commands.filter(({ role }) => role === "operator"),
+          VERSION,
+        ),
+        null,
+        2,
+      )}\n`,
+    ],
+  ]);
+}

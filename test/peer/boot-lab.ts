@@ -18,18 +18,38 @@ export const SERVER_PORT_HTTP = 8080;
 export class BootLab implements AsyncDisposable {
   readonly enclosure: Enclosure;
   readonly directory: string;
-  readonly server: Child;
+  #server: Child;
+  readonly #options: BootServerOptions;
   readonly #log: string;
   readonly #clock = new SystemClock();
 
-  private constructor(enclosure: Enclosure, directory: string, server: Child, log: string) {
+  private constructor(enclosure: Enclosure, directory: string, options: BootServerOptions) {
     this.enclosure = enclosure;
     this.directory = directory;
-    this.server = server;
-    this.#log = log;
+    this.#options = options;
+    this.#log = join(directory, "server.log");
+    this.#server = this.#start();
   }
 
-  static async open(changes: Partial<BootServerOptions> = {}, layout: readonly string[] = []): Promise<BootLab> {
+  #start(): Child {
+    const program = resolve(import.meta.dirname, "boot-server.js");
+    return this.enclosure.spawn("rack", [process.execPath, program, JSON.stringify(this.#options)], { logFile: this.#log });
+  }
+
+  /** Ends the server with the signal and starts it again. */
+  async restart(signal: NodeJS.Signals): Promise<void> {
+    await this.#server.kill(signal);
+    await this.#server.ended;
+    const before = this.#readyLines();
+    this.#server = this.#start();
+    await this.logged(() => this.#readyLines() > before);
+  }
+
+  #readyLines(): number {
+    return this.lines().filter((line) => line["event"] === "test.ready").length;
+  }
+
+  static async open(changes: Partial<BootServerOptions> & { readonly onDisk?: boolean } = {}, layout: readonly string[] = []): Promise<BootLab> {
     const directory = mkdtempSync(join(tmpdir(), "ironrack-boot-"));
     const enclosure = await Enclosure.open(
       [
@@ -43,11 +63,9 @@ export class BootLab implements AsyncDisposable {
       ],
       directory,
     );
-    const options = { ...defaults(directory), ...changes };
-    const log = join(directory, "server.log");
-    const program = resolve(import.meta.dirname, "boot-server.js");
-    const server = enclosure.spawn("rack", [process.execPath, program, JSON.stringify(options)], { logFile: log });
-    const lab = new BootLab(enclosure, directory, server, log);
+    const { onDisk, ...options } = changes;
+    const storeDirectory = onDisk === true ? join(directory, "store") : null;
+    const lab = new BootLab(enclosure, directory, { ...defaults(directory), storeDirectory, ...options });
     try {
       await lab.logged((line) => line["event"] === "test.ready");
     } catch (error) {
@@ -77,7 +95,7 @@ export class BootLab implements AsyncDisposable {
     for (;;) {
       const line = this.lines().find(fits);
       if (line !== undefined) return line;
-      if (this.#clock.now() > until || !this.server.isRunning) throw new Error(`not logged; the log:\n${readFileSync(this.#log, "utf8")}`);
+      if (this.#clock.now() > until || !this.#server.isRunning) throw new Error(`not logged; the log:\n${readFileSync(this.#log, "utf8")}`);
       await this.#clock.sleep(millis(50));
     }
   }
@@ -103,7 +121,7 @@ export class BootLab implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.server.stop();
+    await this.#server.stop();
     await this.enclosure[Symbol.asyncDispose]();
   }
 }

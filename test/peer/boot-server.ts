@@ -2,7 +2,7 @@
  * The three boot services as a program of their own, for tests that run it inside a network namespace: options as JSON in
  * the first argument, log lines on stdout, counters on SIGUSR1, an orderly end on SIGTERM.
  */
-import { type Ipv4Address, parseIpv4Address, parseMacAddress } from "../../src/core/brand.ts";
+import { type Ipv4Address, ipv4FromNumber, ipv4ToNumber, parseIpv4Address, parseMacAddress } from "../../src/core/brand.ts";
 import { SystemClock } from "../../src/core/clock.ts";
 import { bindUdpToInterface, setPeerHardwareAddress } from "../../src/core/native-addon.ts";
 import { openLog } from "../../src/core/log.ts";
@@ -129,8 +129,12 @@ function subnetsOf(options: BootServerOptions, address: Ipv4Address): readonly D
     ...common, reservations: [], network: parseIpv4Address(one.network), prefixLength: one.prefixLength, interface: null,
     pools: [{ first: parseIpv4Address(one.pool[0]), last: parseIpv4Address(one.pool[1]) }],
   }));
-  const named = { router: [address], domainNameServer: [address], domainName: "rack.test" };
-  return [own, ...relayed].map((subnet) => ({ subnet, options: named }));
+  const named = { domainNameServer: [address], domainName: "rack.test" };
+  return [own, ...relayed].map((subnet) => ({
+    subnet,
+    // Behind a relay, which is the router, its first address.
+    options: { ...named, router: [subnet.interface === null ? ipv4FromNumber(ipv4ToNumber(subnet.network) + 1) : address] },
+  }));
 }
 
 const argument = process.argv[2];

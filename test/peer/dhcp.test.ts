@@ -137,3 +137,62 @@ test("of forty clients at once each gets an address of its own", async () => {
   assert.equal(addresses.length, 40);
   assert.equal(new Set(addresses).size, 40);
 });
+
+/** A network behind the site's side: `far`, with a client on c0, reached through the router and relay at 10.80.0.1. */
+const FAR = [
+  "ip netns add far",
+  "ip -n site link add near type veth peer name c0 netns far",
+  "ip -n site addr add 10.79.0.9/24 dev eth0",
+  "ip -n site addr add 10.80.0.1/24 dev near",
+  "ip -n site link set near up",
+  "ip -n far link set c0 address 52:54:00:80:00:01 up",
+  "ip netns exec site sysctl -q -w net.ipv4.ip_forward=1",
+  "ip route add 10.80.0.0/24 via 10.79.0.9",
+];
+const RELAYED = [{ network: "10.80.0.0", prefixLength: 24, pool: ["10.80.0.50", "10.80.0.60"] as const }];
+
+test("through dnsmasq as a relay a client gets an address of its own network, and renews it past the relay", async () => {
+  await using lab = await BootLab.open({ relayed: RELAYED, leaseTime_s: 120 }, FAR);
+  await using _relay = lab.enclosure.spawn("site", ["dnsmasq", "-k", "-p", "0", "--conf-file=/dev/null", "--user=root", `--dhcp-relay=10.80.0.1,${SERVER}`]);
+  const script = lab.script(
+    "udhcpc.sh",
+    UDHCPC_SCRIPT.replace("OUT", join(lab.directory, "events")).replace("deconfig)", "none) ;; deconfig)").replace(";;\n", "; ip route add default via $router ;;\n"),
+  );
+  const udhcpc = lab.enclosure.spawn("site", ["ip", "netns", "exec", "far", "busybox", "udhcpc", "-i", "c0", "-f", "-R", "-s", script]);
+  const ack = await lab.logged((line) => line["answer"] === "ack", 20);
+  assert.equal(ack["relay"], "10.80.0.1");
+  assert.equal(ack["to"], "relay 10.80.0.1");
+  await lab.wait(1);
+  assert.match(output(lab).find((line) => line.startsWith("bound")) ?? "", /^bound ip=10\.80\.0\.5\d mask=24 router=10\.80\.0\.1 /);
+  await udhcpc.kill("SIGUSR1");
+  const renewed = await lab.logged((line) => line["answer"] === "ack" && line["relay"] === undefined, 20);
+  assert.match(String(renewed["to"]), /^unicast 10\.80\.0\.5/);
+  await udhcpc.stop();
+  await lab.logged((line) => line["event"] === "dhcp.returned");
+});
+
+test("kill -9 in a storm: after the restart no address is given to a second client", async () => {
+  const clients = Array.from({ length: 30 }, (_, at) => `c${at}`);
+  const layout = clients.flatMap((name, at) => [
+    `ip link add w${at} type veth peer name ${name} netns site`,
+    `ip link set w${at} master br0 up`,
+    `ip -n site link set ${name} up`,
+  ]);
+  await using lab = await BootLab.open({ onDisk: true }, layout);
+  const script = lab.script("udhcpc.sh", UDHCPC_SCRIPT.replace("OUT", join(lab.directory, "events")));
+  const udhcpc = (name: string): Promise<unknown> =>
+    lab.client(["busybox", "udhcpc", "-i", name, "-f", "-q", "-A", "1", "-t", "20", "-T", "1", "-s", script]);
+  const storm = clients.slice(0, 15).map(udhcpc);
+  await lab.logged(() => lab.answers().filter((line) => line["answer"] === "ack").length >= 3);
+  await lab.restart("SIGKILL");
+  storm.push(...clients.slice(15).map(udhcpc));
+  await Promise.all(storm);
+  const holders = new Map<string, string>();
+  for (const line of lab.answers()) {
+    if (line["answer"] !== "ack") continue;
+    const holder = holders.get(String(line["address"]));
+    assert.ok(holder === undefined || holder === line["mac"], `${line["address"]} was given to ${holder} and to ${line["mac"]}`);
+    holders.set(String(line["address"]), String(line["mac"]));
+  }
+  assert.ok(holders.size >= 30);
+});

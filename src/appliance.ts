@@ -92,17 +92,25 @@ async function openParts({ config, log, clock }: ApplianceOptions, scope: Scope)
   const startedAt = instant(clock);
   const stateDir = config.appliance.stateDir;
   const store = scope.use(
-    await openStore({ directory: join(stateDir, "store"), clock, log, key: readStoreKey(join(stateDir, "store.key")) }),
+    await openStore({
+      directory: join(stateDir, "store"),
+      clock,
+      log,
+      key: readStoreKey(join(stateDir, "store.key"), environment("CREDENTIALS_DIRECTORY")),
+    }),
   );
   const bmcs = scope.use(new IpmiBmcs({ clock, random }));
-  const images = new ImageCache({
-    directory: config.image.cacheDir ?? join(stateDir, "images"),
-    maximumBytes: config.image.cacheSize,
-    fileDirectories: config.image.fileDirs,
-    clock,
-    random,
-    log,
-  });
+  const images = scope.use(
+    new ImageCache({
+      directory: config.image.cacheDir ?? join(stateDir, "images"),
+      maximumBytes: config.image.cacheSize,
+      fileDirectories: config.image.fileDirs,
+      clock,
+      random,
+      log,
+    }),
+  );
+  await images.open();
 
   const settings = conductorSettings(config);
   const drivers = new DriverRegistry(hardwareTypes({ config, clock, random, bmcs, images }));
@@ -350,8 +358,7 @@ function subnetOf({ boot, dhcp }: Config): ConstructorParameters<typeof DhcpServ
     network: ipv4FromNumber((ipv4ToNumber(address) & mask) >>> 0),
     prefixLength: prefix,
     interface: boot.interface,
-    pools:
-      dhcp.poolStart === null || dhcp.poolEnd === null ? [] : [{ first: dhcp.poolStart, last: dhcp.poolEnd }],
+    pools: dhcp.poolStart === null || dhcp.poolEnd === null ? [] : [{ first: dhcp.poolStart, last: dhcp.poolEnd }],
     reservations: dhcp.reservations.map((one) => ({
       key: { kind: "mac" as const, mac: one.mac },
       address: one.address,
@@ -373,8 +380,7 @@ function dhcpOptionsOf({ dhcp }: Config): ConstructorParameters<typeof DhcpServi
 }
 
 function siteSettings({ appliance, mqtt }: Config): ConstructorParameters<typeof SiteSession>[0]["settings"] {
-  const read = (path: string | null): string | undefined =>
-    path === null ? undefined : readFileSync(path, "utf8");
+  const read = (path: string | null): string | undefined => (path === null ? undefined : readFileSync(path, "utf8"));
   const key = read(mqtt.keyFile);
   return {
     site: appliance.site,

@@ -47,7 +47,10 @@ async function main(): Promise<number> {
   const path = options.config ?? "/etc/ironrack/appliance.conf";
   let config: ReturnType<typeof loadConfig>;
   try {
-    config = loadConfig(path);
+    config = loadConfig(path, {
+      secrets: options["check-config"] === true ? "optional" : "needed",
+      credentialsDirectory: environment("CREDENTIALS_DIRECTORY"),
+    });
   } catch (error) {
     if (error instanceof ConfigFault) process.stderr.write(`${error.problems.map(problemLine).join("\n")}\n`);
     else if (isFault(error)) process.stderr.write(`ironrackd: ${error.message}\n`);

@@ -4,7 +4,7 @@ import { Fault } from "../core/fault.ts";
 import { type Config, configName } from "./config.ts";
 import { type Field, FieldError } from "./field.ts";
 import { relations } from "./relations.ts";
-import { SecretFile } from "./secret-file.ts";
+import { SecretFile, UnreachableSecretError } from "./secret-file.ts";
 import { nearest } from "./suggestion.ts";
 import { configTable } from "./table.ts";
 import { parseToml, type Place, TomlError, type TomlEntry } from "./toml.ts";
@@ -19,6 +19,8 @@ export interface ConfigProblem {
 export interface ConfigOptions {
   /** $CREDENTIALS_DIRECTORY of systemd, where secrets named without a path are. */
   readonly credentialsDirectory?: string | undefined;
+  /** optional (the default): a secret that this process cannot get at is null; only the daemon needs them. */
+  readonly secrets?: "needed" | "optional";
 }
 
 /** The configuration is wrong; the message has one line for each problem. */
@@ -169,6 +171,7 @@ function readField(
     return value instanceof SecretFile ? value.read(options.credentialsDirectory) : value;
   } catch (error) {
     if (!(error instanceof Error)) throw error;
+    if (error instanceof UnreachableSecretError && options.secrets !== "needed") return null;
     problems.push({ at: error instanceof FieldError ? error.at : entry.value.at, key, message: error.message });
     return undefined;
   }

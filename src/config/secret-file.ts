@@ -3,6 +3,9 @@ import { join } from "node:path";
 import { Secret } from "../core/secret.ts";
 import type { Place } from "./toml.ts";
 
+/** A secret that this process cannot get at, which says nothing about whether the daemon can. */
+export class UnreachableSecretError extends Error {}
+
 /** Where a secret is kept: an absolute path, or the name of a systemd credential. */
 export class SecretFile {
   readonly name: string;
@@ -16,7 +19,7 @@ export class SecretFile {
   /** The secret, without the line end after it. @throws Error with a sentence that says why there is none */
   read(credentialsDirectory: string | undefined): Secret {
     if (!this.name.startsWith("/") && credentialsDirectory === undefined) {
-      throw new Error(
+      throw new UnreachableSecretError(
         `"${this.name}" names a systemd credential, but there is no credentials directory; give an absolute path`,
       );
     }
@@ -29,7 +32,8 @@ export class SecretFile {
     } catch (error) {
       const code = (error as NodeJS.ErrnoException).code;
       if (code === undefined) throw error;
-      throw new Error(`${path} cannot be read: ${code}`, { cause: error });
+      const denied = code === "EACCES" || code === "EPERM";
+      throw new (denied ? UnreachableSecretError : Error)(`${path} cannot be read: ${code}`, { cause: error });
     }
     const secret = content.replace(/\r?\n$/, "");
     if (secret === "") throw new Error(`${path} is empty`);

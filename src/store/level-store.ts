@@ -1,4 +1,4 @@
-import { chmod, mkdir } from "node:fs/promises";
+import { chmod, mkdir, stat } from "node:fs/promises";
 import type { Clock } from "../core/clock.ts";
 import { Fault } from "../core/fault.ts";
 import type { Log } from "../core/log.ts";
@@ -55,8 +55,18 @@ export async function openStore(options: StoreOptions): Promise<Store & AsyncDis
 async function makeDirectory(directory: string): Promise<void> {
   try {
     await mkdir(directory, { recursive: true, mode: 0o700 });
+    const { uid } = await stat(directory);
+    if (uid !== process.geteuid?.()) {
+      // Files made by another user, root above all, would keep the daemon out.
+      throw new Fault(
+        "storage",
+        "store.owner",
+        `the store ${directory} belongs to user ${uid}; run this as that user: sudo -u '#${uid}' …`,
+      );
+    }
     await chmod(directory, 0o700);
   } catch (error) {
+    if (error instanceof Fault) throw error;
     throw new Fault(
       "storage",
       "store.directory",

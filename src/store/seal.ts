@@ -1,6 +1,6 @@
 import { createCipheriv, createDecipheriv, createHash, randomBytes } from "node:crypto";
 import { closeSync, fsyncSync, linkSync, mkdirSync, openSync, readFileSync, unlinkSync, writeSync } from "node:fs";
-import { dirname } from "node:path";
+import { dirname, join } from "node:path";
 import { Fault } from "../core/fault.ts";
 
 const KEY_BYTES = 32;
@@ -40,12 +40,16 @@ export class Seal {
   }
 }
 
+/** Name of the systemd credential that may hold the key instead of a file of ours. */
+const CREDENTIAL = "store-key";
+
 /**
- * The store's key from `path` (64 hexadecimal digits); made, with mode 0600 and on disk, when the file is not there.
- * @throws Fault storage
+ * The store's key (64 hexadecimal digits) from the systemd credential `store-key`, if there is one, else from `path`; made
+ * there, with mode 0600 and on disk, when the file is not there. @throws Fault storage
  */
-export function readStoreKey(path: string): Uint8Array {
-  const present = readKey(path);
+export function readStoreKey(path: string, credentialsDirectory?: string): Uint8Array {
+  const credential = credentialsDirectory === undefined ? undefined : readKey(join(credentialsDirectory, CREDENTIAL));
+  const present = credential ?? readKey(path);
   if (present !== undefined) return present;
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   makeKey(path);

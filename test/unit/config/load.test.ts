@@ -199,7 +199,8 @@ test("a secret comes from a file or a systemd credential, prints as ***, and its
   assert.equal(JSON.stringify(loadConfig(path)).includes("s3cret"), false);
   const named = write(`${LEAST}[mqtt]\nusername = "u"\npassword_file = "password"\n`, "named.conf");
   assert.equal(loadConfig(named, { credentialsDirectory: directory }).mqtt.password?.reveal(), "s3cret");
-  assert.match(checkConfig(named).problems[0]?.message ?? "", /no credentials directory/);
+  assert.match(checkConfig(named, { secrets: "needed" }).problems[0]?.message ?? "", /no credentials directory/);
+  assert.equal(loadConfig(named).mqtt.password, null); // who only checks need not have the daemon's credentials
   const open = write("s3cret\n", "open", 0o644);
   assert.match(
     problems(`${LEAST}[mqtt]\nusername = "u"\npassword_file = "${open}"\n`)[0] ?? "",

@@ -1,5 +1,16 @@
 import assert from "node:assert/strict";
-import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
@@ -170,6 +181,31 @@ test("the key file is made once with mode 0600; one that is damaged is refused, 
     () => readStoreKey(path),
     (error: Fault) => error.code === "store.key",
   );
+});
+
+test("a systemd credential with the key comes before the file, and no file is made then", () => {
+  const credentials = join(root, "credentials");
+  mkdirSync(credentials);
+  writeFileSync(join(credentials, "store-key"), `${"ab".repeat(32)}\n`);
+  const path = join(root, "no-keys", "store.key");
+  assert.deepEqual(readStoreKey(path, credentials), new Uint8Array(32).fill(0xab));
+  assert.equal(existsSync(path), false);
+});
+
+const isRoot = process.getuid?.() === 0;
+
+test("another user's store is left alone: files of root's would keep the daemon out", {
+  skip: isRoot ? false : "needs root to give a directory away",
+}, async () => {
+  const directory = aDirectory();
+  await (await open(directory))[Symbol.asyncDispose]();
+  chownSync(directory, 65_534, 65_534);
+  const before = readdirSync(directory);
+  await assert.rejects(
+    open(directory),
+    (error: Fault) => error.code === "store.owner" && error.message.includes("sudo -u '#65534'"),
+  );
+  assert.deepEqual(readdirSync(directory), before);
 });
 
 test("a store of a newer schema is refused with a sentence that says what to do", async () => {

@@ -1,12 +1,15 @@
 import { Agent } from "undici";
 import { Fault, isFault } from "../core/fault.ts";
 import type { Json } from "../core/json.ts";
+import { pinnedConnector } from "./pinned-connector.ts";
 
 export interface JsonAnswer {
   readonly status: number;
   /** The parsed body; the text where it is not JSON, null where there is none. */
   readonly body: Json;
 }
+
+const CONNECT_TIMEOUT = 10_000;
 
 /** JSON over HTTP to one server. With `pinned`, its certificate must be that one; whom it names does not matter then. */
 export class JsonHttp implements AsyncDisposable {
@@ -21,14 +24,11 @@ export class JsonHttp implements AsyncDisposable {
       // Waiting is the caller's, by its signal.
       headersTimeout: 0,
       bodyTimeout: 0,
-      connect: {
-        timeout: 10_000,
-        ...(parts.pinned === null ? {} : { ca: parts.pinned, checkServerIdentity: () => undefined }),
-      },
+      connect: parts.pinned === null ? { timeout: CONNECT_TIMEOUT } : pinnedConnector(parts.pinned, CONNECT_TIMEOUT),
     });
   }
 
-  /** @throws Fault unreachable, timeout or cancelled (the signal's reason) */
+  /** @throws Fault unreachable, refused (another certificate), timeout or cancelled (the signal's reason) */
   async request(
     method: "GET" | "POST",
     path: string,
@@ -49,6 +49,7 @@ export class JsonHttp implements AsyncDisposable {
       return { status: answer.statusCode, body: parsed(await answer.body.text()) };
     } catch (error) {
       if (options.signal.aborted && isFault(options.signal.reason)) throw options.signal.reason;
+      if (isFault(error)) throw error;
       if (options.signal.aborted) throw new Fault("cancelled", "cancelled", "cancelled", { cause: error });
       // The path may carry a token: only the origin is named.
       throw new Fault("unreachable", "http.unreachable", `no answer from ${this.#origin}: ${reasonOf(error)}`, {

@@ -10,7 +10,8 @@ import { Fault } from "../core/fault.ts";
  */
 export function pinnedConnector(pem: string, timeout: number): buildConnector.connector {
   const pinned = parse(pem);
-  const connect = buildConnector({ timeout, rejectUnauthorized: false });
+  // A resumed session shows no certificate, so none is resumed.
+  const connect = buildConnector({ timeout, rejectUnauthorized: false, maxCachedSessions: 0 });
   return (options, callback) => {
     connect(options, (...[error, socket]) => {
       if (error !== null) {

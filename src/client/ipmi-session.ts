@@ -9,6 +9,7 @@ import type { IpmiCommand } from "../protocol/ipmi/command.ts";
 import { closeSession } from "../protocol/ipmi/command/close-session.ts";
 import { setSessionPrivilegeLevel } from "../protocol/ipmi/command/set-session-privilege-level.ts";
 import type { Advance, ExchangeInput, RetryPlan } from "../protocol/ipmi/exchange.ts";
+import { advanceCipherSuiteInquiry, beginCipherSuiteInquiry } from "../protocol/ipmi/cipher-suite-inquiry.ts";
 import { advanceHandshake, beginHandshake } from "../protocol/ipmi/handshake.ts";
 import { privilegeLevels, type PrivilegeLevel } from "../protocol/ipmi/privilege-level.ts";
 import { advanceRequest, beginRequest, type RequestExchange } from "../protocol/ipmi/request-exchange.ts";
@@ -89,7 +90,11 @@ export class IpmiSession implements AsyncDisposable {
         consoleRandom: parts.random.bytes(16),
         plan: parts.retries ?? defaultRetries,
       });
-      const { result } = await runExchange(socket, parts, counters, handshake, advanceHandshake, wait);
+      const { result } = await runExchange(socket, parts, counters, handshake, advanceHandshake, wait).catch(
+        async (error: unknown) => {
+          throw await withOffer(error, socket, parts, counters, wait);
+        },
+      );
       const session = new IpmiSession(socket, parts, counters, result);
       const granted = await session.request(setSessionPrivilegeLevel, { privilege: target.privilege }, wait);
       if (granted.privilege < privilegeLevels[target.privilege]) {
@@ -166,6 +171,32 @@ export class IpmiSession implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.abandon();
+  }
+}
+
+/** One short question: it only makes a fault's sentence better. */
+const inquiryPlan: RetryPlan = { attempts: 2, first: millis(400), growth: 1 };
+
+/** A refusal of our cipher suites, with those that the BMC offers instead, if it tells; any other error as it is. */
+async function withOffer(
+  error: unknown,
+  socket: UdpSocket,
+  parts: IpmiParts,
+  counters: IpmiCounters,
+  wait: IpmiWait,
+): Promise<unknown> {
+  if (!isFault(error) || error.detail["suiteRefused"] !== true) return error;
+  try {
+    const inquiry = beginCipherSuiteInquiry(inquiryPlan);
+    const { result } = await runExchange(socket, parts, counters, inquiry, advanceCipherSuiteInquiry, wait);
+    const offered = result.join(", ");
+    return new Fault(error.kind, error.code, `${error.message}; the BMC offers ${offered}`, {
+      detail: { ...error.detail, offered },
+      cause: error,
+    });
+  } catch (trouble) {
+    if (!isFault(trouble) || wait.signal.aborted) throw trouble;
+    return error;
   }
 }
 

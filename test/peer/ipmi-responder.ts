@@ -160,14 +160,31 @@ export class IpmiResponder {
   /** Get Channel Authentication Capabilities, §22.13. */
   #outsideSession(bytes: Buffer, from: RemoteInfo): void {
     const message = bytes.subarray(14, 14 + (bytes[13] ?? 0));
-    if (message[1] !== 0x18 || message[5] !== 0x38) return;
+    if (message[1] !== 0x18) return;
+    if (message[5] === 0x54)
+      return this.#sendOutside(this.#response(message, this.#cipherSuites(message[8] ?? 0)), from);
+    if (message[5] !== 0x38) return;
     const v20 = this.#options.ipmi20 ?? true;
     const asked = ((message[6] ?? 0) & 0x80) !== 0 && v20;
     const kg = this.#options.bmcKey === undefined ? 0 : 0x20;
     const data = Buffer.from([0, 1, asked ? 0x80 : 0x04, 0x04 | (asked ? kg : 0), asked ? 0x02 : 0, 0, 0, 0, 0]);
     const answer = this.#response(message, data);
+    this.#sendOutside(answer, from);
+  }
+
+  #sendOutside(answer: Buffer, to: RemoteInfo): void {
     const header = Buffer.from([6, 0, 0xff, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, answer.length]);
-    this.#send(Buffer.concat([header, answer]), from);
+    this.#send(Buffer.concat([header, answer]), to);
+  }
+
+  /** Get Channel Cipher Suites, §22.15: the records in pieces of 16 bytes. */
+  #cipherSuites(index: number): Buffer {
+    const records = this.#options.suites.flatMap((id) => {
+      const { auth, integrity, cipher } = SUITES[id] ?? { auth: 0, integrity: 0, cipher: 0 };
+      return [0xc0, id, auth, 0x40 | integrity, 0x80 | cipher];
+    });
+    const start = (index & 0x3f) * 16;
+    return Buffer.from([0, 1, ...records.slice(start, start + 16)]);
   }
 
   /** §13.17, §13.18 */

@@ -1,4 +1,3 @@
-import { ByteReader } from "../../core/byte-reader.ts";
 import { Fault, MalformedFault } from "../../core/fault.ts";
 import { authenticationAlgorithms, cipherSuite, type CipherSuite } from "./cipher-suite.ts";
 import {
@@ -6,7 +5,7 @@ import {
   type AuthenticationCapabilities,
 } from "./command/get-channel-authentication-capabilities.ts";
 import { waitOf, type ExchangeInput, type ExchangeOutput, type ExchangeStep, type RetryPlan } from "./exchange.ts";
-import { BMC_ADDRESS, CONSOLE_ADDRESS, decodeLanMessage, encodeLanMessage } from "./lan-message.ts";
+import { decodePlainAnswer, encodePlainRequest } from "./plain-request.ts";
 import { decodeOpenSessionResponse, encodeOpenSessionRequest } from "./open-session.ts";
 import { privilegeLevels, type PrivilegeLevel } from "./privilege-level.ts";
 import {
@@ -22,7 +21,7 @@ import { decodeRakp2, decodeRakp4, encodeRakp1, encodeRakp3 } from "./rakp-messa
 import { rakpFault, rakpStatus } from "./rakp-status.ts";
 import { emptyWindow } from "./sequence-window.ts";
 import type { Session } from "./session.ts";
-import { decodeSessionPacket, encodePlainPacket, encodeSessionPacket, type PayloadType } from "./session-packet.ts";
+import { decodeSessionPacket, encodeSessionPacket, type PayloadType } from "./session-packet.ts";
 
 /** Look the user up by name, whatever privilege the entry has: what all clients do. @source IPMI 2.0 table 13-11, byte 25 bit 4 */
 const NAME_ONLY = 0x10;
@@ -138,21 +137,12 @@ function packetOf(state: Handshake): Uint8Array | undefined {
   const { phase, tag } = state;
   const suite = suiteOf(state);
   switch (phase.kind) {
-    case "capabilities": {
-      const data = getChannelAuthenticationCapabilities.encode({ privilege: state.options.privilege });
-      const { netFn, command } = getChannelAuthenticationCapabilities;
-      const message = {
-        toAddress: BMC_ADDRESS,
-        netFn,
-        toLun: 0,
-        fromAddress: CONSOLE_ADDRESS,
-        sequence: tag & 0x3f,
-        fromLun: 0,
-        command,
-        data,
-      };
-      return encodePlainPacket({ sequence: 0, sessionId: 0, payload: encodeLanMessage(message) });
-    }
+    case "capabilities":
+      return encodePlainRequest(
+        getChannelAuthenticationCapabilities,
+        { privilege: state.options.privilege },
+        tag & 0x3f,
+      );
     case "open-session": {
       const request = {
         tag,
@@ -210,15 +200,11 @@ function receive(state: Handshake, bytes: Uint8Array): Step {
 }
 
 function receiveCapabilities(state: Handshake, payload: Uint8Array): Step {
-  const answer = decodeLanMessage(payload);
-  const { netFn, command } = getChannelAuthenticationCapabilities;
-  if (answer.netFn !== netFn + 1 || answer.command !== command || answer.sequence !== (state.tag & 0x3f)) {
-    return drop(state, "an answer to another request", false);
-  }
-  const reader = new ByteReader(answer.data);
+  const answer = decodePlainAnswer(getChannelAuthenticationCapabilities, state.tag & 0x3f, payload);
+  if (answer.kind === "other") return drop(state, "an answer to another request", false);
   // A BMC that refuses the question may still open a session; whether it does is seen at the next step.
-  if (reader.u8("completionCode") !== 0) return enter(state, { kind: "open-session" });
-  const capabilities = getChannelAuthenticationCapabilities.decode(reader);
+  if (answer.kind === "refused") return enter(state, { kind: "open-session" });
+  const capabilities = answer.response;
   if (!capabilities.ipmi20) {
     const sentence =
       "the BMC offers no IPMI 2.0 session on this channel; enable RMCP+ (IPMI 2.0 over LAN) in the BMC, or update its firmware";
@@ -254,7 +240,7 @@ function nextSuite(state: Handshake, status: number): Step {
   return fail(
     state,
     new Fault(fault.kind, fault.code, `${fault.message}; asked for ${offered}`, {
-      detail: { ...fault.detail, suites: offered },
+      detail: { ...fault.detail, suiteRefused: true },
     }),
   );
 }

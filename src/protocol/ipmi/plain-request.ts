@@ -1,0 +1,44 @@
+import { ByteReader } from "../../core/byte-reader.ts";
+import type { IpmiCommand } from "./command.ts";
+import { BMC_ADDRESS, CONSOLE_ADDRESS, decodeLanMessage, encodeLanMessage } from "./lan-message.ts";
+import { encodePlainPacket } from "./session-packet.ts";
+
+/** A request outside any session, in the form of IPMI 1.5: what may be asked before logging in. `rqSeq` has six bits. */
+export function encodePlainRequest<Request>(
+  command: IpmiCommand<Request, unknown>,
+  request: Request,
+  rqSeq: number,
+): Uint8Array {
+  const payload = encodeLanMessage({
+    toAddress: BMC_ADDRESS,
+    netFn: command.netFn,
+    toLun: 0,
+    fromAddress: CONSOLE_ADDRESS,
+    sequence: rqSeq,
+    fromLun: 0,
+    command: command.command,
+    data: command.encode(request),
+  });
+  return encodePlainPacket({ sequence: 0, sessionId: 0, payload });
+}
+
+export type PlainAnswer<Response> =
+  | { readonly kind: "answer"; readonly response: Response }
+  | { readonly kind: "refused"; readonly completionCode: number }
+  | { readonly kind: "other" };
+
+/** What the payload of such a packet says about the request; `other` if it answers another one. @throws MalformedFault */
+export function decodePlainAnswer<Response>(
+  command: IpmiCommand<never, Response>,
+  rqSeq: number,
+  payload: Uint8Array,
+): PlainAnswer<Response> {
+  const message = decodeLanMessage(payload);
+  if (message.netFn !== command.netFn + 1 || message.command !== command.command || message.sequence !== rqSeq) {
+    return { kind: "other" };
+  }
+  const reader = new ByteReader(message.data);
+  const completionCode = reader.u8("completionCode");
+  if (completionCode !== 0) return { kind: "refused", completionCode };
+  return { kind: "answer", response: command.decode(reader) };
+}

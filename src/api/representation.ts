@@ -1,4 +1,4 @@
-import type { JsonObject } from "../core/json.ts";
+import { stringProperty, type JsonObject } from "../core/json.ts";
 
 /** The version in which a field of a node appeared; what is not here was there from 1.1 on. @source IRONIC API, node object */
 const NODE_FIELD_SINCE: Readonly<Record<string, number>> = {
@@ -89,7 +89,7 @@ export function restNode(node: JsonObject, minor: number, base: string): JsonObj
     provision_state: named(node["provision_state"], minor),
     target_provision_state: named(node["target_provision_state"], minor),
   };
-  const uuid = String(node["uuid"]);
+  const uuid = stringProperty(node, "uuid") ?? "";
   const links = (suffix: string): JsonObject["links"] => linksTo(base, `nodes/${uuid}${suffix}`);
   return {
     ...fields,
@@ -113,7 +113,7 @@ export function shortNode(node: JsonObject, minor: number, base: string): JsonOb
 export function restPort(port: JsonObject, minor: number, base: string): JsonObject {
   return {
     ...visible({ ...PORT_DEFAULTS, ...port }, PORT_FIELD_SINCE, minor),
-    links: linksTo(base, `ports/${String(port["uuid"])}`),
+    links: linksTo(base, `ports/${stringProperty(port, "uuid") ?? ""}`),
   };
 }
 

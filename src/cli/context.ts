@@ -16,7 +16,7 @@ export interface Context {
   /** Only JSON on stdout. */
   readonly json: boolean;
   /** Calls one command of the rack. */
-  call(method: string, params: JsonObject): Promise<Json>;
+  readonly call: (method: string, params: JsonObject) => Promise<Json>;
 }
 
 /** What the program is made of; a test gives other ends. */

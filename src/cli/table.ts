@@ -47,10 +47,10 @@ export function cell(value: Json | undefined): string {
       .join("\n");
   if (Array.isArray(value))
     return value.map((one: Json) => (typeof one === "string" ? one : JSON.stringify(one))).join(", ");
-  return String(value);
+  return JSON.stringify(value);
 }
 
 /** Control characters, which a machine's own text may hold, must not reach the terminal. */
 export function oneLine(text: string): string {
-  return text.replaceAll(/[\u0000-\u001f\u007f-\u009f]+/gu, " ");
+  return text.replaceAll(/\p{Cc}+/gu, " ");
 }

@@ -101,7 +101,7 @@ export class EventPublisher {
   #acknowledge(seq: number): void {
     this.#early.add(seq);
     while (this.#early.delete(this.#acknowledged + 1)) this.#acknowledged += 1;
-    this.#storing ??= this.#store();
+    if (this.#storing === undefined) this.#storing = this.#store();
   }
 
   /** One write at a time, each of the newest number. Losing one costs a repetition, so it need not be on disk at once. */

@@ -12,7 +12,7 @@ export class Turnstile {
   /** `work` must not reject. */
   enter(keys: ReadonlySet<string>, work: () => Promise<void>): void {
     this.#running += 1;
-    const before = [...keys].map((key) => this.#tails.get(key));
+    const before = [...keys].map((key) => this.#tails.get(key) ?? Promise.resolve());
     const done = Promise.all(before)
       .then(work)
       .finally(() => {

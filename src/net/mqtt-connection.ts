@@ -90,7 +90,7 @@ export class MqttConnection implements AsyncDisposable {
     this.#clock = parts.clock;
     this.#ended = parts.ended;
     this.#ended.signal.addEventListener("abort", () => {
-      for (const reject of [...this.#waiting]) reject(toFault(this.#ended.signal.reason));
+      for (const reject of this.#waiting) reject(toFault(this.#ended.signal.reason));
     });
     this.sessionPresent = connack.sessionPresent;
     this.largestPayload = (connack.properties?.maximumPacketSize ?? 256 * 1024 * 1024) - PACKET_OVERHEAD;
@@ -372,9 +372,14 @@ function brokerFault(error: Error, where: string): Fault {
       cause: error,
     });
   }
-  return new Fault("unreachable", "broker.unreachable", `${where}: ${error.message || String(code ?? error.name)}`, {
-    cause: error,
-  });
+  return new Fault(
+    "unreachable",
+    "broker.unreachable",
+    `${where}: ${error.message || (typeof code === "string" ? code : error.name)}`,
+    {
+      cause: error,
+    },
+  );
 }
 
 function disconnected(reasonCode: number): Fault {

@@ -25,7 +25,8 @@ export class LineSplitter {
   #hold(part: Uint8Array): void {
     this.#held += part.length;
     if (this.#held > this.#limit) throw new Fault("malformed", "line.long", `a line exceeds ${this.#limit} bytes`);
-    this.#parts.push(part.slice());
+    // Buffer.slice would share the memory.
+    this.#parts.push(Uint8Array.from(part));
   }
 
   #line(last: Uint8Array): string {

@@ -1,5 +1,5 @@
 import type { FastifyInstance } from "fastify";
-import { isJsonObject, objectProperty, type JsonObject } from "../../core/json.ts";
+import { isJsonObject, objectProperty, stringProperty, type JsonObject } from "../../core/json.ts";
 import { apiError } from "../error-body.ts";
 import { linksTo } from "../representation.ts";
 import { baseOf, carryOut, type RouteParts, sendError } from "./route-parts.ts";
@@ -21,7 +21,7 @@ export function agentRoutes(parts: RouteParts) {
       };
       return await carryOut(parts, reply, { method: "agent.lookup", params, role: "agent" }, (result) => {
         const node = isJsonObject(result) ? (objectProperty(result, "node") ?? {}) : {};
-        const links = linksTo(baseOf(request), `nodes/${String(node["uuid"])}`);
+        const links = linksTo(baseOf(request), `nodes/${stringProperty(node, "uuid") ?? ""}`);
         return reply.send({ ...(isJsonObject(result) ? result : {}), node: { ...node, links } });
       });
     });

@@ -74,7 +74,7 @@ export function addNodeChanging(node: Command, parts: VerbParts): void {
       nodeFields(command).option(
         "--unset <FIELD/KEY>",
         "remove a field or a key of one, e.g. extra/owner; repeatable",
-        (text: string, all: readonly string[] = []) => [...all, text],
+        (text: string, all: readonly string[] | undefined) => [...(all ?? []), text],
       ),
     act: async ({ call, json, terminal }, options, [ident = ""]) => {
       const patch: JsonObject[] = Object.entries(fieldsOf(options)).map(([name, value]) => replace([name], value));

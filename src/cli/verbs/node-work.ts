@@ -239,6 +239,6 @@ function imagePatch(options: Deploy): JsonObject[] {
 
 function formatOf(source: string): string | undefined {
   const name = source.replace(/[?#].*$/, "").toLowerCase();
-  if (/\.qcow2$/.test(name)) return "qcow2";
+  if (name.endsWith(".qcow2")) return "qcow2";
   return /\.(raw|img)(\.(gz|zst|xz|bz2))?$/.test(name) ? "raw" : undefined;
 }

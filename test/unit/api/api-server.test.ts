@@ -47,7 +47,8 @@ function commands(calls: { method: string; params: JsonObject }[]): readonly Com
     one("agent.continue_inspection", "agent", () => ({ uuid: NODE.uuid })),
     one("node.list", "operator", () => ({ nodes: [NODE] })),
     one("node.show", "operator", ({ node }) => {
-      if (node !== "n1") throw new Fault("not-found", "node.not-found", `node "${String(node)}" could not be found`);
+      if (node !== "n1")
+        throw new Fault("not-found", "node.not-found", `node "${JSON.stringify(node)}" could not be found`);
       return NODE;
     }),
     one("port.list", "operator", () => ({
@@ -120,7 +121,7 @@ test("lookup takes a comma list of addresses and answers the node with links", a
     assert.deepEqual(calls[0]?.params, { addresses: ["52:54:00:00:00:01", "52:54:00:00:00:02"], node_uuid: NODE.uuid });
     const none = await fetch(`${base}/v1/lookup`);
     assert.equal(none.status, 400);
-    assert.match(String((await inner(none))["faultstring"]), /addresses/);
+    assert.match(JSON.stringify((await inner(none))["faultstring"]), /addresses/);
   });
 });
 
@@ -178,7 +179,7 @@ test("a node shows the fields of the asked version — IRONIC API 3.9", async ()
     assert.equal((await fetch(`${base}/v1/nodes?colour=red`)).status, 400);
     const missing = await fetch(`${base}/v1/nodes/n2`);
     assert.equal(missing.status, 404);
-    assert.match(String((await inner(missing))["faultstring"]), /could not be found/);
+    assert.match(JSON.stringify((await inner(missing))["faultstring"]), /could not be found/);
     assert.equal((await fetch(`${base}/v1/ports/?node=n1`)).status, 200);
     assert.equal((await fetch(`${base}/v2/nodes`)).status, 404);
   });

@@ -42,9 +42,24 @@ function ironrack(logLevel: "info" | "warn"): Server {
       const empty = join(directory, "empty");
       writeFileSync(empty, "");
       const options: BootServerOptions = {
-        interface: "veth0", address: SERVER, network: "10.78.0.0", prefixLength: 16, pool: ["10.78.1.0", "10.78.200.255"], leaseTime_s: 3600, unicast: false,
-        nodes: [], discovery: false, loaders: {}, tftpRoot: null, kernel: empty, initrd: empty, kernelArguments: "", httpPort: 8080,
-        storeDirectory: join(directory, "store"), logLevel,
+        interface: "veth0",
+        address: SERVER,
+        network: "10.78.0.0",
+        prefixLength: 16,
+        pool: ["10.78.1.0", "10.78.200.255"],
+        leaseTime_s: 3600,
+        unicast: false,
+        probe: true,
+        nodes: [],
+        discovery: false,
+        loaders: {},
+        tftpRoot: null,
+        kernel: empty,
+        initrd: empty,
+        kernelArguments: "",
+        httpPort: 8080,
+        storeDirectory: join(directory, "store"),
+        logLevel,
       };
       return [process.execPath, resolve(import.meta.dirname, "../test/peer/boot-server.js"), JSON.stringify(options)];
     },
@@ -76,9 +91,15 @@ function kea(threads: number): Server {
             "interfaces-config": { interfaces: ["veth0"], "dhcp-socket-type": "udp" },
             "lease-database": { type: "memfile", persist: true, name: join(directory, "leases.csv") },
             "valid-lifetime": 3600,
-            "multi-threading": { "enable-multi-threading": threads > 1, "thread-pool-size": threads, "packet-queue-size": 64 },
+            "multi-threading": {
+              "enable-multi-threading": threads > 1,
+              "thread-pool-size": threads,
+              "packet-queue-size": 64,
+            },
             subnet4: [{ subnet: "10.78.0.0/16", pools: [{ pool: "10.78.1.0 - 10.78.200.255" }] }],
-            loggers: [{ name: "kea-dhcp4", severity: "WARN", output_options: [{ output: join(directory, "kea.log") }] }],
+            loggers: [
+              { name: "kea-dhcp4", severity: "WARN", output_options: [{ output: join(directory, "kea.log") }] },
+            ],
           },
         }),
       );
@@ -91,8 +112,20 @@ function kea(threads: number): Server {
 const dnsmasq: Server = {
   name: "dnsmasq",
   argv: (directory) => [
-    "dnsmasq", "-k", "-p", "0", "-i", "veth0", "--no-ping", "--quiet-dhcp", "--dhcp-authoritative", "--user=root", "--conf-file=/dev/null",
-    "--dhcp-lease-max=60000", `--dhcp-leasefile=${join(directory, "leases")}`, "--dhcp-range=10.78.1.0,10.78.200.255,255.255.0.0,1h",
+    "dnsmasq",
+    "-k",
+    "-p",
+    "0",
+    "-i",
+    "veth0",
+    "--no-ping",
+    "--quiet-dhcp",
+    "--dhcp-authoritative",
+    "--user=root",
+    "--conf-file=/dev/null",
+    "--dhcp-lease-max=60000",
+    `--dhcp-leasefile=${join(directory, "leases")}`,
+    "--dhcp-range=10.78.1.0,10.78.200.255,255.255.0.0,1h",
   ],
 };
 
@@ -102,8 +135,26 @@ function cpuTime(pid: number): number {
   return (Number(fields[11]) + Number(fields[12])) * 10; // USER_HZ is 100
 }
 
-async function perfdhcp(lab: Enclosure, rate: number, time_s: number): Promise<{ readonly done: number; readonly lost: number }> {
-  const argv = ["perfdhcp", "-4", "-l", CLIENT, "-r", String(rate), "-R", "1000", "-p", String(time_s), "-W", "500000", SERVER];
+async function perfdhcp(
+  lab: Enclosure,
+  rate: number,
+  time_s: number,
+): Promise<{ readonly done: number; readonly lost: number }> {
+  const argv = [
+    "perfdhcp",
+    "-4",
+    "-l",
+    CLIENT,
+    "-r",
+    String(rate),
+    "-R",
+    "1000",
+    "-p",
+    String(time_s),
+    "-W",
+    "500000",
+    SERVER,
+  ];
   const { stdout } = await lab.spawn("site", argv).ended;
   const sent = /DISCOVER-OFFER\*\*\*[\s\S]*?sent packets: (\d+)/.exec(stdout)?.[1];
   const acks = /REQUEST-ACK\*\*\*[\s\S]*?received packets: (\d+)/.exec(stdout)?.[1];
@@ -137,7 +188,10 @@ async function benchServer(server: Server, highest: number): Promise<Json> {
     ],
     directory,
   );
-  await using running = lab.spawn("rack", server.argv(directory), { logFile: join(directory, "log"), env: server.env ?? {} });
+  await using running = lab.spawn("rack", server.argv(directory), {
+    logFile: join(directory, "log"),
+    env: server.env ?? {},
+  });
   await clock.sleep(seconds(2));
   await perfdhcp(lab, 200, 2); // warm
   const runs: Run[] = [];
@@ -155,16 +209,26 @@ async function benchServer(server: Server, highest: number): Promise<Json> {
     await clock.sleep(millis(500));
   }
   const pid = await running.pid();
-  const rss = pid === undefined ? 0 : Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "latin1"))?.[1] ?? 0);
+  const rss =
+    pid === undefined ? 0 : Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "latin1"))?.[1] ?? 0);
   if (process.env["BENCH_KEEP_LOG"] !== undefined) copyFileSync(join(directory, "log"), process.env["BENCH_KEEP_LOG"]);
   return {
-    server: server.name, exchanges_per_s: good?.done ?? 0, cpu_ms_per_exchange: good?.cpu_ms_per_exchange ?? 0, rss_mb: Math.round(rss / 1024),
+    server: server.name,
+    exchanges_per_s: good?.done ?? 0,
+    cpu_ms_per_exchange: good?.cpu_ms_per_exchange ?? 0,
+    rss_mb: Math.round(rss / 1024),
     runs: runs.map((run) => ({ ...run })),
   };
 }
 
 export async function benchDhcp(only: readonly string[]): Promise<Json> {
-  const all: readonly (readonly [Server, number])[] = [[ironrack("info"), 20_000], [ironrack("warn"), 20_000], [kea(1), 16_000], [kea(2), 20_000], [dnsmasq, 1600]];
+  const all: readonly (readonly [Server, number])[] = [
+    [ironrack("info"), 20_000],
+    [ironrack("warn"), 20_000],
+    [kea(1), 16_000],
+    [kea(2), 20_000],
+    [dnsmasq, 1600],
+  ];
   const rows: Json[] = [];
   for (const [server, highest] of all) {
     if (only.length > 0 && !only.some((word) => server.name.startsWith(word))) continue;

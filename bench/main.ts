@@ -2,7 +2,9 @@
 import type { Json } from "../src/core/json.ts";
 import { benchDhcp } from "./dhcp.ts";
 
-const benches: readonly { readonly name: string; readonly run: (only: readonly string[]) => Promise<Json> }[] = [{ name: "dhcp", run: benchDhcp }];
+const benches: readonly { readonly name: string; readonly run: (only: readonly string[]) => Promise<Json> }[] = [
+  { name: "dhcp", run: benchDhcp },
+];
 
 const words = process.argv.slice(2).filter((word) => word !== "--json");
 const bench = benches.find(({ name }) => name === words[0]);
@@ -10,5 +12,7 @@ if (bench === undefined) {
   process.stderr.write(`usage: npm run bench -- ${benches.map(({ name }) => name).join("|")} [WORD...] [--json]\n`);
   process.exitCode = 2;
 } else {
-  process.stdout.write(`${JSON.stringify({ bench: bench.name, results: await bench.run(words.slice(1)) }, null, process.argv.includes("--json") ? 0 : 2)}\n`);
+  process.stdout.write(
+    `${JSON.stringify({ bench: bench.name, results: await bench.run(words.slice(1)) }, null, process.argv.includes("--json") ? 0 : 2)}\n`,
+  );
 }

@@ -37,6 +37,7 @@ import { ImageCache } from "./image/cache.ts";
 import { buildConfigDrive } from "./image/config-drive.ts";
 import { streamImage } from "./image/stream.ts";
 import { SiteSession } from "./mqtt/site-session.ts";
+import { ArpProbe } from "./net/arp-probe.ts";
 import { DatagramSocket } from "./net/datagram.ts";
 import { BootFiles } from "./service/boot-files.ts";
 import { BootHttp } from "./service/boot-http.ts";
@@ -300,6 +301,7 @@ async function openBootServices({ config, clock, log, store }: ServiceParts, sco
       serveUnknown: true,
       offerTime: dhcp.offerTime,
       quarantine: millis(600_000),
+      probe: new ArpProbe({ clock, wait: millis(300) }),
     }),
   );
   service.start();

@@ -13,6 +13,7 @@ export const logEvents = {
     "History that the site had not acknowledged was dropped, because there is more of it than the store may hold",
   "dhcp.listening": "The DHCP service is bound to its interface",
   "dhcp.answered": "A DHCP message was answered; fields say with what and why",
+  "dhcp.conflict": "A machine uses an address without a lease; the address is left alone for a while",
   "dhcp.returned": "A client gave its address back, or found it in use by another machine",
   "dhcp.silent": "A DHCP message got no answer on purpose; `reason` says why",
   "dhcp.malformed": "A datagram on the DHCP port was not DHCP; counted, logged once a minute at most",

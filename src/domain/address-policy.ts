@@ -57,6 +57,8 @@ export type AddressDecision =
       readonly address: Ipv4Address;
       readonly leaseTime: Millis;
       readonly hostname: string | null;
+      /** The client has no claim to it from before: others may use it without our knowledge (RFC 2131 §4.3.1). */
+      readonly fresh: boolean;
       readonly reason: string;
     }
   | {
@@ -116,6 +118,7 @@ function discover(query: AddressQuery, view: AddressView, subnet: PreparedSubnet
     address: found.address,
     leaseTime: leaseTimeFor(query, subnet),
     hostname: reservationOf(query, view, subnet)?.hostname ?? null,
+    fresh: found.fresh,
     reason: found.reason,
   };
 }
@@ -296,6 +299,7 @@ function leaseTimeFor(query: AddressQuery, subnet: PreparedSubnet): Millis {
 
 interface Allocation {
   readonly address: Ipv4Address;
+  readonly fresh: boolean;
   readonly reason: string;
 }
 
@@ -304,14 +308,15 @@ function allocate(query: AddressQuery, view: AddressView, subnet: PreparedSubnet
   const free = (address: Ipv4Address): boolean => refuse(query, view, subnet, address) === undefined;
   const reservation = reservationOf(query, view, subnet);
   if (reservation !== undefined && free(reservation.address))
-    return { address: reservation.address, reason: "reserved" };
+    return { address: reservation.address, fresh: false, reason: "reserved" };
   const lease = leaseHere(query, view, subnet);
   if (lease !== undefined && free(lease.address))
-    return { address: lease.address, reason: "its present or former address" };
+    return { address: lease.address, fresh: false, reason: "its present or former address" };
   const offer = view.offers.byClient(query.client, view.now);
-  if (offer !== undefined && free(offer.address)) return { address: offer.address, reason: "as offered before" };
+  if (offer !== undefined && free(offer.address))
+    return { address: offer.address, fresh: false, reason: "as offered before" };
   if (query.requested !== null && free(query.requested))
-    return { address: query.requested, reason: "asked for and free" };
+    return { address: query.requested, fresh: true, reason: "asked for and free" };
   return search(query.client, view, subnet);
 }
 
@@ -339,13 +344,13 @@ function search(client: string, view: AddressView, subnet: PreparedSubnet): Allo
       if (offered === undefined || offer.until < offered.until) offered = { address, until: offer.until };
       continue;
     }
-    if (lease === undefined) return { address, reason: "free" };
+    if (lease === undefined) return { address, fresh: true, reason: "free" };
     if (ended === undefined || lease.expiresAt < ended.expiresAt) ended = lease;
   }
-  if (ended !== undefined) return { address: ended.address, reason: "free again" };
+  if (ended !== undefined) return { address: ended.address, fresh: true, reason: "free again" };
   return offered === undefined
     ? undefined
-    : { address: offered.address, reason: "offered to another that did not come back" };
+    : { address: offered.address, fresh: true, reason: "offered to another that did not come back" };
 }
 
 /** FNV-1a, 32 bits. */

@@ -107,7 +107,12 @@ export class DatagramSocket implements AsyncDisposable {
       const bytes = parts instanceof Uint8Array ? parts : [...parts];
       this.#socket.send(bytes, to.port, to.address, (error) => {
         if (error === null) resolve();
-        else reject(new Fault("unreachable", "udp.send", `cannot send to ${to.address}:${to.port}: ${error.message}`, { cause: error }));
+        else
+          reject(
+            new Fault("unreachable", "udp.send", `cannot send to ${to.address}:${to.port}: ${error.message}`, {
+              cause: error,
+            }),
+          );
       });
     });
   }

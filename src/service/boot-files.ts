@@ -107,5 +107,7 @@ function isAbsent(error: unknown): boolean {
 }
 
 function storageFault(path: string, error: unknown): Fault {
-  return new Fault("storage", "file.unreadable", `${path} cannot be read: ${(error as Error).message}`, { cause: error });
+  return new Fault("storage", "file.unreadable", `${path} cannot be read: ${(error as Error).message}`, {
+    cause: error,
+  });
 }

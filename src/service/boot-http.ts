@@ -100,7 +100,9 @@ export class BootHttp implements AsyncDisposable {
     const started = this.#options.clock.now();
     const peer = ipv4Of(request.socket.remoteAddress);
     const fields = {
-      peer, method: request.method ?? "", path: (request.url ?? "").slice(0, 200),
+      peer,
+      method: request.method ?? "",
+      path: (request.url ?? "").slice(0, 200),
       mac: this.#options.store.leases.byAddress(peer as Ipv4Address)?.mac ?? undefined,
     };
     const elapsed = (): number => Math.round(this.#options.clock.now() - started);
@@ -141,7 +143,8 @@ export class BootHttp implements AsyncDisposable {
     if (path === "/ramdisk/kernel") return await openBootFile(this.#options.ramdisk.kernel);
     if (path === "/ramdisk/initrd") return await openBootFile(this.#options.ramdisk.initrd);
     if (path.startsWith("/loader/")) return await this.#options.loaders.open(path.slice("/loader/".length));
-    if (path === "/boot.ipxe") return this.#rendered(entryScriptText(`http://${request.headers.host ?? ipv4Of(request.socket.localAddress)}`));
+    if (path === "/boot.ipxe")
+      return this.#rendered(entryScriptText(`http://${request.headers.host ?? ipv4Of(request.socket.localAddress)}`));
     const name = /^\/boot\/([0-9a-fA-F]{2}(?:[-:][0-9a-fA-F]{2}){5})\.ipxe$/.exec(path)?.[1];
     return name === undefined ? null : this.#rendered(this.#script(parseMacAddress(name), request));
   }
@@ -155,7 +158,11 @@ export class BootHttp implements AsyncDisposable {
 
   #rendered(text: string): BootFile {
     const bytes = Buffer.from(text, "utf8");
-    return memoryFile(bytes, createHash("sha256").update(bytes).digest("base64url").slice(0, 22), this.#options.clock.wall());
+    return memoryFile(
+      bytes,
+      createHash("sha256").update(bytes).digest("base64url").slice(0, 22),
+      this.#options.clock.wall(),
+    );
   }
 
   /** Running answers are cut off; their clients ask again. */
@@ -174,13 +181,22 @@ export class BootHttp implements AsyncDisposable {
 }
 
 const STATUS: Readonly<Partial<Record<Fault["kind"], number>>> = {
-  invalid: 400, malformed: 400, "not-found": 404, unsupported: 405, cancelled: 499, unreachable: 499,
+  invalid: 400,
+  malformed: 400,
+  "not-found": 404,
+  unsupported: 405,
+  cancelled: 499,
+  unreachable: 499,
 };
 
 function listen(server: Server, where: { readonly address: string; readonly port: number }): Promise<void> {
   return new Promise((resolve, reject) => {
     const failed = (error: Error): void =>
-      reject(new Fault("conflict", "http.bind", `cannot listen on ${where.address}:${where.port}: ${error.message}`, { cause: error }));
+      reject(
+        new Fault("conflict", "http.bind", `cannot listen on ${where.address}:${where.port}: ${error.message}`, {
+          cause: error,
+        }),
+      );
     server.once("error", failed);
     server.listen(where.port, where.address, () => {
       server.off("error", failed);
@@ -198,7 +214,8 @@ function pathOf(url: string): string {
   } catch {
     throw new Fault("invalid", "http.path", "the path is not well-formed");
   }
-  if (!path.startsWith("/") || !/^[\x20-\x7e]*$/.test(path)) throw new Fault("invalid", "http.path", "the path is not well-formed");
+  if (!path.startsWith("/") || !/^[\x20-\x7e]*$/.test(path))
+    throw new Fault("invalid", "http.path", "the path is not well-formed");
   return path.replaceAll(/\/{2,}/g, "/");
 }
 
@@ -212,7 +229,11 @@ function ipv4Of(address: string | undefined): string {
 
 /** How many bytes of the body went out. */
 async function sendFile(
-  request: IncomingMessage, response: ServerResponse, file: BootFile, type: string, rendered: boolean,
+  request: IncomingMessage,
+  response: ServerResponse,
+  file: BootFile,
+  type: string,
+  rendered: boolean,
 ): Promise<number> {
   const etag = `"${file.version}"`;
   const answer = answerFile(request.headers, { etag, modified: file.modified, size: file.size });
@@ -262,7 +283,11 @@ async function sendBody(response: ServerResponse, file: BootFile, first: number,
     if (code === "ERR_STREAM_PREMATURE_CLOSE" || code === "ECONNRESET" || code === "EPIPE") {
       throw new Fault("cancelled", "http.aborted", "the client went away", { cause: error });
     }
-    throw isFault(error) ? error : new Fault("storage", "file.unreadable", `the file cannot be read: ${(error as Error).message}`, { cause: error });
+    throw isFault(error)
+      ? error
+      : new Fault("storage", "file.unreadable", `the file cannot be read: ${(error as Error).message}`, {
+          cause: error,
+        });
   }
 }
 
@@ -273,6 +298,9 @@ function refuse(response: ServerResponse, status: number, fault: Fault): void {
   }
   if (status === 405) response.setHeader("Allow", "GET, HEAD");
   const text = status === 500 ? "internal error\n" : `${fault.message}\n`;
-  response.writeHead(status, { "Content-Type": "text/plain; charset=utf-8", "Content-Length": Buffer.byteLength(text) });
+  response.writeHead(status, {
+    "Content-Type": "text/plain; charset=utf-8",
+    "Content-Length": Buffer.byteLength(text),
+  });
   response.end(text);
 }

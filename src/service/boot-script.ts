@@ -6,7 +6,11 @@ const FIRST_DISK = 0x80;
 
 /** The boot plan's script in iPXE's words; `note` becomes its first lines, for whoever looks at the screen. */
 export function bootScriptText(script: BootScript, note: string): string {
-  return renderIpxeScript([{ kind: "comment", text: `ironrack: ${note}` }, { kind: "echo", text: `ironrack: ${note}` }, ...commands(script)]);
+  return renderIpxeScript([
+    { kind: "comment", text: `ironrack: ${note}` },
+    { kind: "echo", text: `ironrack: ${note}` },
+    ...commands(script),
+  ]);
 }
 
 function commands(script: BootScript): readonly IpxeCommand[] {

@@ -40,7 +40,12 @@ const code = {
 
 /** What clients look for first; the others follow in the client's own order. */
 const FIRST = [
-  code.messageType, code.serverIdentifier, code.leaseTime, code.renewalTime, code.rebindingTime, code.subnetMask,
+  code.messageType,
+  code.serverIdentifier,
+  code.leaseTime,
+  code.renewalTime,
+  code.rebindingTime,
+  code.subnetMask,
 ];
 
 const INFINITE_SECONDS = 0xffffffff;
@@ -115,7 +120,8 @@ function addBoot(options: Map<number, Uint8Array>, client: DhcpClient, boot: Net
     options.set(code.ipxe, encodeOption("ipxe", new Map([[ipxeOptions.noPxeDhcp, Uint8Array.of(1)]])));
   }
   if (boot.kind === "silent") return;
-  if (boot.vendorClass !== null) options.set(code.vendorClassIdentifier, encodeOption("vendorClassIdentifier", boot.vendorClass));
+  if (boot.vendorClass !== null)
+    options.set(code.vendorClassIdentifier, encodeOption("vendorClassIdentifier", boot.vendorClass));
   const asked = client.parameterRequestList;
   if (boot.by === "tftp" && asked?.includes(code.tftpServerName) === true) {
     options.set(code.tftpServerName, encodeOption("tftpServerName", boot.server));

@@ -7,10 +7,23 @@ import { type AddressDecision, type AddressQuery, type AddressView, decideAddres
 import type { BootPlan } from "../domain/boot-plan.ts";
 import { OfferTable } from "../domain/offer-table.ts";
 import type { LeaseReader, Store } from "../domain/store.ts";
-import { broadcastAddress, type PreparedSubnet, prepareSubnet, selectSubnet, type Subnet, subnetMask } from "../domain/subnet.ts";
+import {
+  broadcastAddress,
+  type PreparedSubnet,
+  prepareSubnet,
+  selectSubnet,
+  type Subnet,
+  subnetMask,
+} from "../domain/subnet.ts";
 import type { DatagramSocket, ReceivedDatagram } from "../net/datagram.ts";
 import { type Dhcp4Message, decodeMessage, UNSPECIFIED } from "../protocol/dhcp4/message.ts";
-import { dhcpOptions, encodeOption, encodeOptions, type OptionBytes, type OptionValues } from "../protocol/dhcp4/options.ts";
+import {
+  dhcpOptions,
+  encodeOption,
+  encodeOptions,
+  type OptionBytes,
+  type OptionValues,
+} from "../protocol/dhcp4/options.ts";
 import { broadcastDestination, type Destination, replyDestination } from "../protocol/dhcp4/reply-destination.ts";
 import { type BootSettings, findMachine, planFor } from "./boot-lookup.ts";
 import { addressQuery, type DhcpClient, leaseClient, readClient } from "./dhcp-client.ts";
@@ -29,6 +42,11 @@ export interface DhcpLink {
    * null: it is answered by broadcast. May throw; then it is broadcast too.
    */
   readonly introduce: ((address: Ipv4Address, mac: MacAddress) => void) | null;
+}
+
+/** Tells who has an address on a link. */
+export interface AddressProbe {
+  holder(address: Ipv4Address, link: DhcpLink): Promise<MacAddress | null>;
 }
 
 export interface DhcpSubnet {
@@ -53,6 +71,8 @@ export interface DhcpServiceOptions {
   readonly serveUnknown: boolean;
   readonly offerTime: Millis;
   readonly quarantine: Millis;
+  /** Asked before an address is offered that its client has no claim to (RFC 2131 §4.3.1); null: it is not asked. */
+  readonly probe: AddressProbe | null;
 }
 
 export interface DhcpCounters {
@@ -66,8 +86,12 @@ export interface DhcpCounters {
   readonly silent: number;
   readonly failed: number;
   readonly dropped: number;
+  /** Addresses that a machine was found to use without a lease. */
+  readonly conflicts: number;
   readonly offersHeld: number;
 }
+
+type Offered = Extract<AddressDecision, { readonly kind: "offer" }>;
 
 /** A message on its way through the service. */
 interface Exchange {
@@ -88,9 +112,17 @@ interface ServedSubnet {
 
 /** Kinds of BOOTREQUEST that are for servers; the rest is for others or not spoken here. */
 const QUERY_KINDS: ReadonlyMap<string, AddressQuery["kind"]> = new Map([
-  ["discover", "discover"], ["request", "request"], ["decline", "decline"], ["release", "release"], ["inform", "inform"],
+  ["discover", "discover"],
+  ["request", "request"],
+  ["decline", "decline"],
+  ["release", "release"],
+  ["inform", "inform"],
 ]);
 const SWEEP_INTERVAL = 30_000;
+/** Beyond so many at once, offers go out unprobed rather than late. */
+const MOST_PROBES = 256;
+/** So many addresses in use in a row, and the next is offered as it is: the client has its own probe (RFC 2131 §4.4.1). */
+const PROBE_ATTEMPTS = 4;
 
 /** The DHCP server: reads, asks the address policy and the boot plan, stores, answers. */
 export class DhcpService implements AsyncDisposable {
@@ -99,7 +131,19 @@ export class DhcpService implements AsyncDisposable {
   readonly #prepared: readonly PreparedSubnet[];
   readonly #offers = new OfferTable();
   readonly #malformed: MinuteLog;
-  readonly #counts = { received: 0, malformed: 0, offers: 0, acks: 0, naks: 0, bootp: 0, returned: 0, silent: 0, failed: 0 };
+  readonly #counts = {
+    received: 0,
+    malformed: 0,
+    offers: 0,
+    acks: 0,
+    naks: 0,
+    bootp: 0,
+    returned: 0,
+    silent: 0,
+    failed: 0,
+    conflicts: 0,
+  };
+  readonly #probing = new Map<string, Promise<void>>();
   #pending: Exchange[] = [];
   #committing: Promise<void> | undefined;
   #loops: readonly Promise<void>[] = [];
@@ -118,7 +162,11 @@ export class DhcpService implements AsyncDisposable {
     this.#loops = links.map((link) => this.#serveLink(link));
     this.#sweepLater();
     for (const link of links) {
-      log.info("dhcp.listening", { interface: link.interface, address: link.address, port: String(link.socket.local.port) });
+      log.info("dhcp.listening", {
+        interface: link.interface,
+        address: link.address,
+        port: String(link.socket.local.port),
+      });
     }
   }
 
@@ -153,7 +201,10 @@ export class DhcpService implements AsyncDisposable {
       if (error instanceof MalformedFault) {
         this.#counts.malformed += 1;
         this.#malformed.report(error.field, {
-          interface: link.interface, peer: datagram.from.address, reason: error.message, bytes: datagram.bytes.length,
+          interface: link.interface,
+          peer: datagram.from.address,
+          reason: error.message,
+          bytes: datagram.bytes.length,
         });
       } else {
         this.#counts.failed += 1;
@@ -203,6 +254,7 @@ export class DhcpService implements AsyncDisposable {
     if (kind === "discover" || kind === "inform") {
       const decision = this.#decide(exchange, this.#options.store.leases);
       if (decision.kind === "ack") this.#enqueue(exchange);
+      else if (decision.kind === "offer" && this.#mustProbe(exchange, decision)) this.#probe(exchange, decision);
       else this.#carryOut(exchange, decision);
     } else {
       this.#enqueue(exchange);
@@ -217,10 +269,73 @@ export class DhcpService implements AsyncDisposable {
       offers: this.#offers,
       now: clock.now(),
       wall: clock.wall().getTime(),
-      servers: exchange.server === exchange.link.address ? [exchange.link.address] : [exchange.server, exchange.link.address],
-      authoritative, rapidCommit, quarantine,
+      servers:
+        exchange.server === exchange.link.address ? [exchange.link.address] : [exchange.server, exchange.link.address],
+      authoritative,
+      rapidCommit,
+      quarantine,
     };
     return decideAddress(exchange.query, view);
+  }
+
+  #mustProbe(exchange: Exchange, offer: Offered): boolean {
+    const local =
+      exchange.client.giaddr === null && exchange.subnet?.prepared.subnet.interface === exchange.link.interface;
+    if (this.#options.probe === null || !local) return false;
+    return this.#probing.has(exchange.query.client) || (offer.fresh && this.#probing.size < MOST_PROBES);
+  }
+
+  /** The offer waits until nobody answered for its address; meanwhile the address is held and the client's repetitions pass. */
+  #probe(exchange: Exchange, offer: Offered): void {
+    const { client } = exchange.query;
+    if (this.#probing.has(client)) return;
+    this.#hold(exchange, offer);
+    const probing = this.#offerUnlessHeld(exchange, offer)
+      .catch((error: unknown) => {
+        this.#counts.failed += 1;
+        this.#options.log.error("dhcp.failed", { interface: exchange.link.interface, address: offer.address }, error);
+      })
+      .finally(() => this.#probing.delete(client));
+    this.#probing.set(client, probing);
+  }
+
+  async #offerUnlessHeld(exchange: Exchange, first: Offered): Promise<void> {
+    const { probe, store, clock, quarantine, log } = this.#options;
+    let offer = first;
+    for (let attempt = 0; probe !== null && attempt < PROBE_ATTEMPTS; attempt += 1) {
+      const { address } = offer;
+      const holder = await probe.holder(address, exchange.link);
+      // The kernel may still know the former owner, or the client itself, from the time when it had the address.
+      if (holder === null || holder === exchange.client.mac || holder === store.leases.byAddress(address)?.mac) break;
+      this.#counts.conflicts += 1;
+      log.warn("dhcp.conflict", { interface: exchange.link.interface, address, mac: holder });
+      const expiresAt = clock.wall().getTime() + quarantine;
+      await store.commit((tx) =>
+        tx.leases.put({
+          address,
+          client: `declined:${address}`,
+          mac: holder,
+          hostname: null,
+          state: "declined",
+          expiresAt,
+        }),
+      );
+      this.#offers.forget(exchange.query.client);
+      const next = this.#decide(exchange, store.leases);
+      if (next.kind !== "offer") {
+        this.#carryOut(exchange, next);
+        return;
+      }
+      offer = next;
+      this.#hold(exchange, offer);
+      if (!offer.fresh) break;
+    }
+    this.#carryOut(exchange, offer);
+  }
+
+  #hold(exchange: Exchange, offer: Offered): void {
+    const until = (this.#options.clock.now() + this.#options.offerTime) as Millis;
+    this.#offers.hold({ address: offer.address, client: exchange.query.client, until });
   }
 
   #enqueue(exchange: Exchange): void {
@@ -255,7 +370,11 @@ export class DhcpService implements AsyncDisposable {
     } catch (error) {
       const fault = toFault(error);
       this.#counts.failed += group.length;
-      this.#options.log.error("dhcp.failed", { reason: fault.message, code: fault.code, messages: group.length }, error);
+      this.#options.log.error(
+        "dhcp.failed",
+        { reason: fault.message, code: fault.code, messages: group.length },
+        error,
+      );
       return;
     }
     for (const { exchange, decision } of decided) {
@@ -263,7 +382,11 @@ export class DhcpService implements AsyncDisposable {
         this.#carryOut(exchange, decision);
       } catch (error) {
         this.#counts.failed += 1;
-        this.#options.log.error("dhcp.failed", { xid: xidOf(exchange.message), mac: exchange.client.mac ?? undefined }, error);
+        this.#options.log.error(
+          "dhcp.failed",
+          { xid: xidOf(exchange.message), mac: exchange.client.mac ?? undefined },
+          error,
+        );
       }
     }
   }
@@ -274,26 +397,33 @@ export class DhcpService implements AsyncDisposable {
     switch (decision.kind) {
       case "silent":
         // The client took another server's offer: ours is free again.
-        if (query.kind === "request" && query.server !== null && query.server !== server) this.#offers.forget(query.client);
+        if (query.kind === "request" && query.server !== null && query.server !== server)
+          this.#offers.forget(query.client);
         this.#silence(link, message, client, decision.reason);
         return;
       case "returned":
         this.#offers.forget(query.client);
         this.#counts.returned += 1;
-        this.#options.log.info("dhcp.returned", { ...this.#fields(link, message, client), type: client.type, reason: decision.reason });
+        this.#options.log.info("dhcp.returned", {
+          ...this.#fields(link, message, client),
+          type: client.type,
+          reason: decision.reason,
+        });
         return;
       case "nak":
         this.#counts.naks += 1;
         this.#offers.forget(query.client);
-        this.#reply(exchange, { type: "nak", yiaddr: UNSPECIFIED, leaseTime: null, hostname: null, boot: null, message: decision.reason }, decision.reason);
+        this.#reply(
+          exchange,
+          { type: "nak", yiaddr: UNSPECIFIED, leaseTime: null, hostname: null, boot: null, message: decision.reason },
+          decision.reason,
+        );
         return;
-      case "offer": {
+      case "offer":
         this.#counts.offers += 1;
-        const until = (this.#options.clock.now() + this.#options.offerTime) as Millis;
-        this.#offers.hold({ address: decision.address, client: query.client, until });
+        this.#hold(exchange, decision);
         this.#replyWithAddress(exchange, "offer", decision, decision.reason);
         return;
-      }
       case "ack":
         this.#offers.forget(query.client);
         if (query.kind === "bootp") this.#counts.bootp += 1;
@@ -302,7 +432,12 @@ export class DhcpService implements AsyncDisposable {
         return;
       case "inform":
         this.#counts.acks += 1;
-        this.#replyWithAddress(exchange, "ack", { address: UNSPECIFIED, leaseTime: null, hostname: null }, decision.reason);
+        this.#replyWithAddress(
+          exchange,
+          "ack",
+          { address: UNSPECIFIED, leaseTime: null, hostname: null },
+          decision.reason,
+        );
         return;
     }
   }
@@ -335,7 +470,12 @@ export class DhcpService implements AsyncDisposable {
     return planFor(this.#options.store, this.#options.boot, machine).plan;
   }
 
-  #reply(exchange: Exchange, contents: Omit<ReplyContents, "server" | "options">, reason: string, plan?: BootPlan): void {
+  #reply(
+    exchange: Exchange,
+    contents: Omit<ReplyContents, "server" | "options">,
+    reason: string,
+    plan?: BootPlan,
+  ): void {
     const { message, client, link, from, server, subnet } = exchange;
     const encoded = encodeReply(message, client, { ...contents, server, options: subnet?.options ?? new Map() });
     const to = replyDestination({
@@ -348,7 +488,8 @@ export class DhcpService implements AsyncDisposable {
       relayUsesSourcePort: client.relay?.usesSourcePort ?? false,
       reachesUnconfigured: client.mac !== null && link.introduce !== null,
     });
-    const destination = to.kind === "unicast" && to.address === contents.yiaddr ? this.#introduced(link, client, to) : to;
+    const destination =
+      to.kind === "unicast" && to.address === contents.yiaddr ? this.#introduced(link, client, to) : to;
     const fields = {
       ...this.#fields(link, message, client),
       type: client.type ?? "bootp",
@@ -356,8 +497,11 @@ export class DhcpService implements AsyncDisposable {
       ...(contents.yiaddr === UNSPECIFIED ? {} : { address: contents.yiaddr }),
       to: `${destination.kind} ${destination.address}`,
       reason,
-      firmware: client.firmware.program === "system" ? undefined : `${client.firmware.program} ${client.firmware.architecture}`,
-      ...(plan === undefined ? {} : { boot: plan.network.kind === "file" ? plan.network.file : "none", boot_reason: plan.network.reason }),
+      firmware:
+        client.firmware.program === "system" ? undefined : `${client.firmware.program} ${client.firmware.architecture}`,
+      ...(plan === undefined
+        ? {}
+        : { boot: plan.network.kind === "file" ? plan.network.file : "none", boot_reason: plan.network.reason }),
       ...(encoded.omitted.length === 0 ? {} : { omitted: [...encoded.omitted] }),
     };
     this.#send(link, encoded.bytes, destination, fields);
@@ -368,7 +512,11 @@ export class DhcpService implements AsyncDisposable {
       if (client.mac !== null && client.ciaddr === null) link.introduce?.(to.address, client.mac);
       return to;
     } catch (error) {
-      this.#options.log.debug("dhcp.failed", { interface: link.interface, mac: client.mac ?? undefined, reason: toFault(error).message });
+      this.#options.log.debug("dhcp.failed", {
+        interface: link.interface,
+        mac: client.mac ?? undefined,
+        reason: toFault(error).message,
+      });
       return broadcastDestination;
     }
   }
@@ -386,7 +534,11 @@ export class DhcpService implements AsyncDisposable {
 
   #silence(link: DhcpLink, message: Dhcp4Message, client: DhcpClient, reason: string): void {
     this.#counts.silent += 1;
-    this.#options.log.info("dhcp.silent", { ...this.#fields(link, message, client), type: client.type ?? "bootp", reason });
+    this.#options.log.info("dhcp.silent", {
+      ...this.#fields(link, message, client),
+      type: client.type ?? "bootp",
+      reason,
+    });
   }
 
   #fields(link: DhcpLink, message: Dhcp4Message, client: DhcpClient): { readonly [field: string]: string | undefined } {
@@ -402,6 +554,7 @@ export class DhcpService implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#cancelSweep?.();
+    await Promise.all(this.#probing.values());
     await this.#committing;
     await Promise.all(this.#options.links.map((link) => link.socket.close()));
     await Promise.all(this.#loops);

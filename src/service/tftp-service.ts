@@ -14,7 +14,11 @@ import { MinuteLog } from "./minute-log.ts";
 import { runTransfer } from "./tftp-transfer.ts";
 
 /** Gives the file of this name to this client, or null. The service closes it. */
-export type TftpSource = (request: { readonly file: string; readonly peer: DatagramEndpoint; readonly server: Ipv4Address }) => Promise<BootFile | null>;
+export type TftpSource = (request: {
+  readonly file: string;
+  readonly peer: DatagramEndpoint;
+  readonly server: Ipv4Address;
+}) => Promise<BootFile | null>;
 
 export interface TftpLink {
   /** Ours, that transfers are served from. */
@@ -62,7 +66,16 @@ export class TftpService implements AsyncDisposable {
   readonly #running = new Map<string, Promise<void>>();
   readonly #perClient = new Map<string, number>();
   readonly #stop = new AbortController();
-  readonly #counts = { received: 0, malformed: 0, refused: 0, postponed: 0, complete: 0, declined: 0, failed: 0, bytes: 0 };
+  readonly #counts = {
+    received: 0,
+    malformed: 0,
+    refused: 0,
+    postponed: 0,
+    complete: 0,
+    declined: 0,
+    failed: 0,
+    bytes: 0,
+  };
   #loops: readonly Promise<void>[] = [];
 
   constructor(options: TftpServiceOptions) {
@@ -148,15 +161,28 @@ export class TftpService implements AsyncDisposable {
         return;
       }
       await using _file = file;
-      await using socket = await DatagramSocket.open({ kind: "address", address: link.address, port: 0, broadcast: false });
+      await using socket = await DatagramSocket.open({
+        kind: "address",
+        address: link.address,
+        port: 0,
+        broadcast: false,
+      });
       const { terms, answer } = negotiate(request.options, { limits: this.#options.limits, size: file.size });
       const started = this.#options.clock.now();
       const result = await runTransfer(beginTransfer({ terms, answer, size: file.size }), {
-        socket, peer, file, clock: this.#options.clock, signal: this.#stop.signal,
+        socket,
+        peer,
+        file,
+        clock: this.#options.clock,
+        signal: this.#stop.signal,
         onMalformed: (fault) => this.#reportMalformed(fault, peer),
       });
       const elapsed_ms = Math.round(this.#options.clock.now() - started);
-      this.#record(result, { ...fields, bytes: file.size, blksize: terms.blksize, windowsize: terms.windowsize, elapsed_ms }, file.size);
+      this.#record(
+        result,
+        { ...fields, bytes: file.size, blksize: terms.blksize, windowsize: terms.windowsize, elapsed_ms },
+        file.size,
+      );
     } catch (error) {
       const fault = toFault(error);
       this.#counts.failed += 1;
@@ -200,7 +226,10 @@ export class TftpService implements AsyncDisposable {
   #refuse(link: TftpLink, to: DatagramEndpoint, error: TftpErrorName, message: string, request: Request | null): void {
     this.#counts.refused += 1;
     this.#options.log.info("tftp.refused", {
-      ...this.#fields(to), code: tftpErrors[error], reason: message, file: request?.file.slice(0, 200),
+      ...this.#fields(to),
+      code: tftpErrors[error],
+      reason: message,
+      file: request?.file.slice(0, 200),
     });
     link.socket.send(encodeTftp({ kind: "error", code: tftpErrors[error], message }), to).catch(() => undefined);
   }

@@ -4,7 +4,14 @@ import type { Millis } from "../core/units.ts";
 import type { DatagramEndpoint, DatagramSocket, ReceivedDatagram } from "../net/datagram.ts";
 import { type TftpErrorName, tftpErrors } from "../protocol/tftp/error-code.ts";
 import { dataHeader, decodeTftp, encodeTftp, type TftpPacket } from "../protocol/tftp/packet.ts";
-import { advance, blockRange, type Transfer, type TransferInput, type TransferOutput, type TransferResult } from "../protocol/tftp/transfer.ts";
+import {
+  advance,
+  blockRange,
+  type Transfer,
+  type TransferInput,
+  type TransferOutput,
+  type TransferResult,
+} from "../protocol/tftp/transfer.ts";
 import type { BootFile } from "./boot-files.ts";
 
 export interface RunningTransfer {
@@ -43,7 +50,10 @@ export async function runTransfer(begin: Transfer, run: RunningTransfer): Promis
 }
 
 async function carryOut(
-  transfer: Transfer, output: TransferOutput, run: RunningTransfer, inbox: Inbox,
+  transfer: Transfer,
+  output: TransferOutput,
+  run: RunningTransfer,
+  inbox: Inbox,
 ): Promise<TransferResult | undefined> {
   switch (output.kind) {
     case "oack":

@@ -33,7 +33,9 @@ export class BootLab implements AsyncDisposable {
 
   #start(): Child {
     const program = resolve(import.meta.dirname, "boot-server.js");
-    return this.enclosure.spawn("rack", [process.execPath, program, JSON.stringify(this.#options)], { logFile: this.#log });
+    return this.enclosure.spawn("rack", [process.execPath, program, JSON.stringify(this.#options)], {
+      logFile: this.#log,
+    });
   }
 
   /** Ends the server with the signal and starts it again. */
@@ -49,7 +51,10 @@ export class BootLab implements AsyncDisposable {
     return this.lines().filter((line) => line["event"] === "test.ready").length;
   }
 
-  static async open(changes: Partial<BootServerOptions> & { readonly onDisk?: boolean } = {}, layout: readonly string[] = []): Promise<BootLab> {
+  static async open(
+    changes: Partial<BootServerOptions> & { readonly onDisk?: boolean } = {},
+    layout: readonly string[] = [],
+  ): Promise<BootLab> {
     const directory = mkdtempSync(join(tmpdir(), "ironrack-boot-"));
     const enclosure = await Enclosure.open(
       [
@@ -95,7 +100,8 @@ export class BootLab implements AsyncDisposable {
     for (;;) {
       const line = this.lines().find(fits);
       if (line !== undefined) return line;
-      if (this.#clock.now() > until || !this.#server.isRunning) throw new Error(`not logged; the log:\n${readFileSync(this.#log, "utf8")}`);
+      if (this.#clock.now() > until || !this.#server.isRunning)
+        throw new Error(`not logged; the log:\n${readFileSync(this.#log, "utf8")}`);
       await this.#clock.sleep(millis(50));
     }
   }
@@ -139,6 +145,7 @@ function defaults(directory: string): BootServerOptions {
     pool: ["10.79.0.100", "10.79.0.150"],
     leaseTime_s: 3600,
     unicast: false,
+    probe: false,
     nodes: [],
     discovery: false,
     loaders: { "undionly.kpxe": "/usr/lib/ipxe/undionly.kpxe", "snponly.efi": "/usr/lib/ipxe/snponly.efi" },

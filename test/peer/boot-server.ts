@@ -2,15 +2,22 @@
  * The three boot services as a program of their own, for tests that run it inside a network namespace: options as JSON in
  * the first argument, log lines on stdout, counters on SIGUSR1, an orderly end on SIGTERM.
  */
-import { type Ipv4Address, ipv4FromNumber, ipv4ToNumber, parseIpv4Address, parseMacAddress } from "../../src/core/brand.ts";
+import {
+  type Ipv4Address,
+  ipv4FromNumber,
+  ipv4ToNumber,
+  parseIpv4Address,
+  parseMacAddress,
+} from "../../src/core/brand.ts";
 import { SystemClock } from "../../src/core/clock.ts";
 import { bindUdpToInterface, setPeerHardwareAddress } from "../../src/core/native-addon.ts";
 import { openLog } from "../../src/core/log.ts";
 import { Scope } from "../../src/core/scope.ts";
-import { seconds } from "../../src/core/units.ts";
+import { millis, seconds } from "../../src/core/units.ts";
 import type { BootTarget } from "../../src/domain/boot-device.ts";
 import { defaultLoaders } from "../../src/domain/boot-plan.ts";
 import type { Reservation } from "../../src/domain/subnet.ts";
+import { ArpProbe } from "../../src/net/arp-probe.ts";
 import { DatagramSocket } from "../../src/net/datagram.ts";
 import { BootFiles } from "../../src/service/boot-files.ts";
 import { BootHttp } from "../../src/service/boot-http.ts";
@@ -27,11 +34,17 @@ export interface BootServerOptions {
   readonly prefixLength: number;
   readonly pool: readonly [string, string];
   /** Subnets behind relays. */
-  readonly relayed?: readonly { readonly network: string; readonly prefixLength: number; readonly pool: readonly [string, string] }[];
+  readonly relayed?: readonly {
+    readonly network: string;
+    readonly prefixLength: number;
+    readonly pool: readonly [string, string];
+  }[];
   readonly reservations?: readonly { readonly mac: string; readonly address: string }[];
   readonly leaseTime_s: number;
   /** Clients without an address are answered by unicast unless they ask for broadcast. */
   readonly unicast: boolean;
+  /** Addresses are probed by ARP before they are offered. */
+  readonly probe: boolean;
   readonly nodes: readonly { readonly mac: string; readonly bootTarget: BootTarget }[];
   readonly discovery: boolean;
   readonly loaders: Readonly<Record<string, string>>;
@@ -64,7 +77,11 @@ async function main(options: BootServerOptions): Promise<void> {
   const address = parseIpv4Address(options.address);
   const boot = {
     policy: {
-      discovery: options.discovery, loaders: defaultLoaders, ramdisks: ["x86_64" as const], kernelArguments: options.kernelArguments, debug: false,
+      discovery: options.discovery,
+      loaders: defaultLoaders,
+      ramdisks: ["x86_64" as const],
+      kernelArguments: options.kernelArguments,
+      debug: false,
     },
     httpPort: options.httpPort,
     apiPort: 6385,
@@ -72,14 +89,22 @@ async function main(options: BootServerOptions): Promise<void> {
   const files = new BootFiles({ named: new Map(Object.entries(options.loaders)), root: options.tftpRoot });
   const http = scope.use(
     new BootHttp({
-      clock, log, store, boot, loaders: files, ramdisk: { kernel: options.kernel, initrd: options.initrd },
-      listen: [{ address: options.address, port: options.httpPort }], mostConnections: 1024,
+      clock,
+      log,
+      store,
+      boot,
+      loaders: files,
+      ramdisk: { kernel: options.kernel, initrd: options.initrd },
+      listen: [{ address: options.address, port: options.httpPort }],
+      mostConnections: 1024,
     }),
   );
   await http.start();
   const tftp = scope.use(
     new TftpService({
-      clock, log, leases: store.leases,
+      clock,
+      log,
+      leases: store.leases,
       links: [{ address, socket: await DatagramSocket.open({ kind: "address", address, port: 69, broadcast: false }) }],
       sources: [({ file }) => files.open(file)],
       limits: { blksize: 1468, windowsize: 64, transfers: 512, transfersPerClient: 16 },
@@ -88,22 +113,35 @@ async function main(options: BootServerOptions): Promise<void> {
   tftp.start();
   const dhcp = scope.use(
     new DhcpService({
-      store, clock, log, boot,
+      store,
+      clock,
+      log,
+      boot,
       links: [
         {
-          interface: options.interface, address, socket: await dhcpSocket(options.interface),
+          interface: options.interface,
+          address,
+          socket: await dhcpSocket(options.interface),
           introduce: options.unicast
-            ? (peer, hardwareAddress) => setPeerHardwareAddress({ interface: options.interface, address: peer, hardwareAddress })
+            ? (peer, hardwareAddress) =>
+                setPeerHardwareAddress({ interface: options.interface, address: peer, hardwareAddress })
             : null,
         },
       ],
       subnets: subnetsOf(options, address),
-      authoritative: true, rapidCommit: false, serveUnknown: true, offerTime: seconds(60), quarantine: seconds(600),
+      authoritative: true,
+      rapidCommit: false,
+      serveUnknown: true,
+      offerTime: seconds(60),
+      quarantine: seconds(600),
+      probe: options.probe ? new ArpProbe({ clock, wait: millis(300) }) : null,
     }),
   );
   dhcp.start();
   process.on("SIGUSR1", () => {
-    process.stdout.write(`${JSON.stringify({ event: "counters", dhcp: dhcp.counters(), tftp: tftp.counters(), http: http.counters() })}\n`);
+    process.stdout.write(
+      `${JSON.stringify({ event: "counters", dhcp: dhcp.counters(), tftp: tftp.counters(), http: http.counters() })}\n`,
+    );
   });
   process.on("SIGTERM", () => void scope.close());
   process.stdout.write(`${JSON.stringify({ event: "test.ready" })}\n`);
@@ -116,24 +154,39 @@ async function dhcpSocket(name: string): Promise<DatagramSocket> {
 
 function subnetsOf(options: BootServerOptions, address: Ipv4Address): readonly DhcpSubnet[] {
   const reservations: Reservation[] = (options.reservations ?? []).map((one) => ({
-    key: { kind: "mac", mac: parseMacAddress(one.mac) }, address: parseIpv4Address(one.address), hostname: null,
+    key: { kind: "mac", mac: parseMacAddress(one.mac) },
+    address: parseIpv4Address(one.address),
+    hostname: null,
   }));
   const common = {
-    reservations, excluded: [address], leaseTime: seconds(options.leaseTime_s), maximumLeaseTime: seconds(86_400),
+    reservations,
+    excluded: [address],
+    leaseTime: seconds(options.leaseTime_s),
+    maximumLeaseTime: seconds(86_400),
   };
   const own = {
-    ...common, network: parseIpv4Address(options.network), prefixLength: options.prefixLength, interface: options.interface,
+    ...common,
+    network: parseIpv4Address(options.network),
+    prefixLength: options.prefixLength,
+    interface: options.interface,
     pools: [{ first: parseIpv4Address(options.pool[0]), last: parseIpv4Address(options.pool[1]) }],
   };
   const relayed = (options.relayed ?? []).map((one) => ({
-    ...common, reservations: [], network: parseIpv4Address(one.network), prefixLength: one.prefixLength, interface: null,
+    ...common,
+    reservations: [],
+    network: parseIpv4Address(one.network),
+    prefixLength: one.prefixLength,
+    interface: null,
     pools: [{ first: parseIpv4Address(one.pool[0]), last: parseIpv4Address(one.pool[1]) }],
   }));
   const named = { domainNameServer: [address], domainName: "rack.test" };
   return [own, ...relayed].map((subnet) => ({
     subnet,
     // Behind a relay, which is the router, its first address.
-    options: { ...named, router: [subnet.interface === null ? ipv4FromNumber(ipv4ToNumber(subnet.network) + 1) : address] },
+    options: {
+      ...named,
+      router: [subnet.interface === null ? ipv4FromNumber(ipv4ToNumber(subnet.network) + 1) : address],
+    },
   }));
 }
 

@@ -45,7 +45,10 @@ test("udhcpc gets a lease with its options, renews it by unicast, releases it an
   assert.equal(returned["type"], "release");
   const bound = output(lab).find((line) => line.startsWith("bound"));
   const address = /ip=(\S+)/.exec(bound ?? "")?.[1];
-  assert.match(bound ?? "", /^bound ip=10\.79\.0\.1\d\d mask=24 router=10\.79\.0\.1 dns=10\.79\.0\.1 domain=rack\.test lease=60 /);
+  assert.match(
+    bound ?? "",
+    /^bound ip=10\.79\.0\.1\d\d mask=24 router=10\.79\.0\.1 dns=10\.79\.0\.1 domain=rack\.test lease=60 /,
+  );
   assert.match(bound ?? "", new RegExp(`boot_file= serverid=${SERVER}$`));
   assert.ok(output(lab).some((line) => line.startsWith(`renew ip=${address} `)));
   await lab.client(["busybox", "udhcpc", "-i", "eth0", "-f", "-q", "-n", "-s", script]);
@@ -62,7 +65,19 @@ test("dhclient that comes with a lease of another network is told no and starts 
     "leases",
     'lease { interface "eth0"; fixed-address 192.0.2.77; option subnet-mask 255.255.255.0; option dhcp-lease-time 86400; option dhcp-message-type 5; option dhcp-server-identifier 192.0.2.1; renew 6 2037/01/01 00:00:00; rebind 6 2037/01/02 00:00:00; expire 6 2037/01/03 00:00:00; }\n',
   );
-  await lab.client(["dhclient", "-4", "-1", "-q", "-sf", script, "-lf", leases, "-pf", join(lab.directory, "pid"), "eth0"]);
+  await lab.client([
+    "dhclient",
+    "-4",
+    "-1",
+    "-q",
+    "-sf",
+    script,
+    "-lf",
+    leases,
+    "-pf",
+    join(lab.directory, "pid"),
+    "eth0",
+  ]);
   assert.deepEqual(types(lab).slice(0, 3), ["request>nak", "discover>offer", "request>ack"]);
   assert.match(String(lab.answers()[0]?.["reason"]), /192\.0\.2\.77 does not belong to this link/);
   await lab.client(["dhclient", "-4", "-x", "-sf", script, "-lf", leases, "-pf", join(lab.directory, "pid"), "eth0"]);
@@ -79,16 +94,28 @@ test("dhclient gets a lease, confirms it from INIT-REBOOT and releases it", asyn
   await lab.logged((line) => line["event"] === "dhcp.returned");
   assert.equal(types(lab)[0], "discover>offer");
   assert.ok(types(lab).length >= 3);
-  assert.ok(types(lab).slice(1).every((type) => type === "request>ack"));
+  assert.ok(
+    types(lab)
+      .slice(1)
+      .every((type) => type === "request>ack"),
+  );
   const events = output(lab);
   const bound = events.find((line) => line.startsWith("BOUND"));
-  assert.match(bound ?? "", /ip=10\.79\.0\.1\d\d mask=255\.255\.255\.0 router=10\.79\.0\.1 domain=rack\.test lease=3600/);
-  assert.ok(events.some((line) => line.startsWith("REBOOT ") && line.includes(/ip=\S+/.exec(bound ?? "")?.[0] ?? "none")));
+  assert.match(
+    bound ?? "",
+    /ip=10\.79\.0\.1\d\d mask=255\.255\.255\.0 router=10\.79\.0\.1 domain=rack\.test lease=3600/,
+  );
+  assert.ok(
+    events.some((line) => line.startsWith("REBOOT ") && line.includes(/ip=\S+/.exec(bound ?? "")?.[0] ?? "none")),
+  );
 });
 
 test("dhcpcd gets a lease under its DUID, rebinds it and releases it", async () => {
   await using lab = await BootLab.open();
-  const config = lab.script("dhcpcd.conf", "duid\nnoarp\nnohook resolv.conf, hostname, ntp.conf\noption subnet_mask, routers, domain_name\nscript /bin/true\n");
+  const config = lab.script(
+    "dhcpcd.conf",
+    "duid\nnoarp\nnohook resolv.conf, hostname, ntp.conf\noption subnet_mask, routers, domain_name\nscript /bin/true\n",
+  );
   await lab.client(["mount", "-t", "tmpfs", "tmpfs", "/var/lib/dhcpcd"]);
   const dhcpcd = lab.enclosure.spawn("site", ["dhcpcd", "-4", "-B", "-d", "-f", config, "eth0"]);
   await lab.logged((line) => line["answer"] === "ack");
@@ -121,17 +148,63 @@ test("a client that does not ask for broadcast is answered by unicast before it 
   assert.equal(lab.answers().at(-1)?.["to"], "broadcast 255.255.255.255");
 });
 
-test("of forty clients at once each gets an address of its own", async () => {
-  await using lab = await BootLab.open({}, [
-    ...Array.from({ length: 40 }, (_, at) => [
-      `ip link add w${at} type veth peer name c${at} netns site`,
-      `ip link set w${at} master br0 up`,
-      `ip -n site link set c${at} up`,
-    ]).flat(),
+test("an address that a machine uses without a lease is not offered, and left alone — RFC 2131 §4.3.1", async () => {
+  await using lab = await BootLab.open({ probe: true, pool: ["10.79.0.100", "10.79.0.102"] }, [
+    "ip link add squat0 type veth peer name squatter netns site",
+    "ip link set squat0 master br0 up",
+    "ip -n site addr add 10.79.0.100/32 dev squatter",
+    "ip -n site addr add 10.79.0.102/32 dev squatter",
+    "ip -n site link set squatter up",
+    // Only for its own addresses, else every interface of the side would answer for all.
+    "ip netns exec site sysctl -q -w net.ipv4.conf.all.arp_ignore=1",
   ]);
   const script = lab.script("udhcpc.sh", UDHCPC_SCRIPT.replace("OUT", join(lab.directory, "events")));
+  await lab.client(["busybox", "udhcpc", "-i", "eth0", "-f", "-q", "-n", "-s", script]);
+  assert.match(output(lab).at(-1) ?? "", /^bound ip=10\.79\.0\.101 /);
+  // Another machine comes, and the one free address is leased.
+  await lab.client(["ip", "addr", "flush", "dev", "eth0"]);
+  await lab.client(["ip", "link", "set", "eth0", "address", "52:54:00:79:01:01"]);
+  const conflicts = lab
+    .lines()
+    .filter((line) => line["event"] === "dhcp.conflict")
+    .map((line) => String(line["address"]));
+  assert.ok(conflicts.every((address) => address === "10.79.0.100" || address === "10.79.0.102"));
+  const udhcpc = lab.enclosure.spawn("site", [
+    "busybox",
+    "udhcpc",
+    "-i",
+    "eth0",
+    "-f",
+    "-q",
+    "-n",
+    "-t",
+    "3",
+    "-T",
+    "1",
+    "-s",
+    script,
+  ]);
+  assert.notEqual((await udhcpc.ended).code, 0);
+  assert.ok(
+    lab
+      .lines()
+      .some((line) => line["event"] === "dhcp.silent" && line["reason"] === "every address of the pool is in use"),
+  );
+  assert.equal(lab.lines().filter((line) => line["event"] === "dhcp.conflict").length, 2);
+});
+
+test("of forty clients at once each gets an address of its own", async () => {
+  const wires = Array.from({ length: 40 }, (_, at) => [
+    `ip link add w${at} type veth peer name c${at} netns site`,
+    `ip link set w${at} master br0 up`,
+    `ip -n site link set c${at} up`,
+  ]);
+  await using lab = await BootLab.open({}, wires.flat());
+  const script = lab.script("udhcpc.sh", UDHCPC_SCRIPT.replace("OUT", join(lab.directory, "events")));
   await Promise.all(
-    Array.from({ length: 40 }, (_, at) => lab.client(["busybox", "udhcpc", "-i", `c${at}`, "-f", "-q", "-n", "-t", "10", "-T", "2", "-s", script])),
+    Array.from({ length: 40 }, (_, at) =>
+      lab.client(["busybox", "udhcpc", "-i", `c${at}`, "-f", "-q", "-n", "-t", "10", "-T", "2", "-s", script]),
+    ),
   );
   const addresses = output(lab).flatMap((line) => (line.startsWith("bound") ? [/ip=(\S+)/.exec(line)?.[1]] : []));
   assert.equal(addresses.length, 40);
@@ -153,17 +226,43 @@ const RELAYED = [{ network: "10.80.0.0", prefixLength: 24, pool: ["10.80.0.50", 
 
 test("through dnsmasq as a relay a client gets an address of its own network, and renews it past the relay", async () => {
   await using lab = await BootLab.open({ relayed: RELAYED, leaseTime_s: 120 }, FAR);
-  await using _relay = lab.enclosure.spawn("site", ["dnsmasq", "-k", "-p", "0", "--conf-file=/dev/null", "--user=root", `--dhcp-relay=10.80.0.1,${SERVER}`]);
+  await using _relay = lab.enclosure.spawn("site", [
+    "dnsmasq",
+    "-k",
+    "-p",
+    "0",
+    "--conf-file=/dev/null",
+    "--user=root",
+    `--dhcp-relay=10.80.0.1,${SERVER}`,
+  ]);
   const script = lab.script(
     "udhcpc.sh",
-    UDHCPC_SCRIPT.replace("OUT", join(lab.directory, "events")).replace("deconfig)", "none) ;; deconfig)").replace(";;\n", "; ip route add default via $router ;;\n"),
+    UDHCPC_SCRIPT.replace("OUT", join(lab.directory, "events"))
+      .replace("deconfig)", "none) ;; deconfig)")
+      .replace(";;\n", "; ip route add default via $router ;;\n"),
   );
-  const udhcpc = lab.enclosure.spawn("site", ["ip", "netns", "exec", "far", "busybox", "udhcpc", "-i", "c0", "-f", "-R", "-s", script]);
+  const udhcpc = lab.enclosure.spawn("site", [
+    "ip",
+    "netns",
+    "exec",
+    "far",
+    "busybox",
+    "udhcpc",
+    "-i",
+    "c0",
+    "-f",
+    "-R",
+    "-s",
+    script,
+  ]);
   const ack = await lab.logged((line) => line["answer"] === "ack", 20);
   assert.equal(ack["relay"], "10.80.0.1");
   assert.equal(ack["to"], "relay 10.80.0.1");
   await lab.wait(1);
-  assert.match(output(lab).find((line) => line.startsWith("bound")) ?? "", /^bound ip=10\.80\.0\.5\d mask=24 router=10\.80\.0\.1 /);
+  assert.match(
+    output(lab).find((line) => line.startsWith("bound")) ?? "",
+    /^bound ip=10\.80\.0\.5\d mask=24 router=10\.80\.0\.1 /,
+  );
   await udhcpc.kill("SIGUSR1");
   const renewed = await lab.logged((line) => line["answer"] === "ack" && line["relay"] === undefined, 20);
   assert.match(String(renewed["to"]), /^unicast 10\.80\.0\.5/);
@@ -191,7 +290,10 @@ test("kill -9 in a storm: after the restart no address is given to a second clie
   for (const line of lab.answers()) {
     if (line["answer"] !== "ack") continue;
     const holder = holders.get(String(line["address"]));
-    assert.ok(holder === undefined || holder === line["mac"], `${line["address"]} was given to ${holder} and to ${line["mac"]}`);
+    assert.ok(
+      holder === undefined || holder === line["mac"],
+      `${line["address"]} was given to ${holder} and to ${line["mac"]}`,
+    );
     holders.set(String(line["address"]), String(line["mac"]));
   }
   assert.ok(holders.size >= 30);

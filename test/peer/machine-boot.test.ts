@@ -17,10 +17,28 @@ const UEFI_KERNEL = "/usr/lib/ipxe/ipxe.efi";
 /** A machine without a disk; TCG, as test/rack/qemu-arguments.ts says why. Its serial line goes to `console`. */
 function machine(lab: BootLab, nic: string, more: readonly string[]): Child {
   return lab.enclosure.spawn("rack", [
-    "qemu-system-x86_64", "-machine", "q35,smm=off,graphics=off", "-accel", "tcg,thread=multi", "-cpu", "max", "-m", "512", "-nodefaults",
-    "-display", "none", "-no-reboot", "-uuid", "c1d7c0de-0001-4000-8000-000000000079",
-    "-netdev", "tap,id=net0,ifname=tap0,script=no,downscript=no", "-device", nic,
-    "-serial", `file:${join(lab.directory, "console")}`, ...more,
+    "qemu-system-x86_64",
+    "-machine",
+    "q35,smm=off,graphics=off",
+    "-accel",
+    "tcg,thread=multi",
+    "-cpu",
+    "max",
+    "-m",
+    "512",
+    "-nodefaults",
+    "-display",
+    "none",
+    "-no-reboot",
+    "-uuid",
+    "c1d7c0de-0001-4000-8000-000000000079",
+    "-netdev",
+    "tap,id=net0,ifname=tap0,script=no,downscript=no",
+    "-device",
+    nic,
+    "-serial",
+    `file:${join(lab.directory, "console")}`,
+    ...more,
   ]);
 }
 
@@ -28,16 +46,28 @@ function firmwareOvmf(lab: BootLab): readonly string[] {
   const variables = join(lab.directory, "vars.fd");
   copyFileSync(OVMF_VARIABLES, variables);
   return [
-    "-object", "rng-random,id=rng0,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng0",
-    "-drive", `if=pflash,format=raw,unit=0,readonly=on,file=${OVMF_CODE}`, "-drive", `if=pflash,format=raw,unit=1,file=${variables}`,
+    "-object",
+    "rng-random,id=rng0,filename=/dev/urandom",
+    "-device",
+    "virtio-rng-pci,rng=rng0",
+    "-drive",
+    `if=pflash,format=raw,unit=0,readonly=on,file=${OVMF_CODE}`,
+    "-drive",
+    `if=pflash,format=raw,unit=1,file=${variables}`,
   ];
 }
 
 async function fetched(lab: BootLab, path: string, within_s: number): Promise<void> {
   try {
-    await lab.logged((line) => line["event"] === "http.served" && line["path"] === path && line["status"] === 200, within_s);
+    await lab.logged(
+      (line) => line["event"] === "http.served" && line["path"] === path && line["status"] === 200,
+      within_s,
+    );
   } catch (error) {
-    throw new Error(`${path} was not fetched; console:\n${readFileSync(join(lab.directory, "console"), "latin1").slice(-3000)}`, { cause: error });
+    throw new Error(
+      `${path} was not fetched; console:\n${readFileSync(join(lab.directory, "console"), "latin1").slice(-3000)}`,
+      { cause: error },
+    );
   }
 }
 
@@ -61,10 +91,10 @@ test("OVMF's own PXE gets snponly.efi by TFTP, which gets its script, kernel and
   const done = await lab.logged((line) => line["event"] === "tftp.done", 1);
   assert.equal(done["file"], "snponly.efi");
   assert.equal(done["mac"], MAC);
-  assert.deepEqual(
-    [...new Set(lab.answers().map((line) => `${line["firmware"]}: ${line["boot"]}`))].slice(0, 2),
-    ["pxe x64 UEFI: snponly.efi", `ipxe x64 UEFI: ${HTTP}/boot/${MAC.replaceAll(":", "-")}.ipxe`],
-  );
+  assert.deepEqual([...new Set(lab.answers().map((line) => `${line["firmware"]}: ${line["boot"]}`))].slice(0, 2), [
+    "pxe x64 UEFI: snponly.efi",
+    `ipxe x64 UEFI: ${HTTP}/boot/${MAC.replaceAll(":", "-")}.ipxe`,
+  ]);
 });
 
 test("an iPXE ROM of a machine that is to boot its disk gets an address and no file, and leaves the network", async () => {

@@ -9,7 +9,14 @@ import { BootLab, SERVER } from "./boot-lab.ts";
 const root = mkdtempSync(join(tmpdir(), "ironrack-tftp-"));
 after(() => rmSync(root, { recursive: true, force: true }));
 const sizes: Readonly<Record<string, number>> = {
-  empty: 0, one: 1, "block-less-one": 511, block: 512, "block-and-one": 513, "two-mtu": 2936, medium: 300_001, rollover: 70_000 * 512 + 17,
+  empty: 0,
+  one: 1,
+  "block-less-one": 511,
+  block: 512,
+  "block-and-one": 513,
+  "two-mtu": 2936,
+  medium: 300_001,
+  rollover: 70_000 * 512 + 17,
 };
 for (const [name, size] of Object.entries(sizes)) writeFileSync(join(root, name), randomBytes(size));
 writeFileSync(join(root, "text"), "one\ntwo\r\nthree\rfour\n");
@@ -46,9 +53,25 @@ test("a file of more than 65535 blocks goes round and arrives whole", async () =
 
 test("curl with blksize and tsize, and a name with a leading slash", async () => {
   await using lab = await openLab();
-  await lab.client(["curl", "-sS", "--tftp-blksize", "1400", `tftp://${SERVER}//grub/grub.cfg`, "-o", join(lab.directory, "got")]);
+  await lab.client([
+    "curl",
+    "-sS",
+    "--tftp-blksize",
+    "1400",
+    `tftp://${SERVER}//grub/grub.cfg`,
+    "-o",
+    join(lab.directory, "got"),
+  ]);
   same(lab, "got", "grub/grub.cfg");
-  await lab.client(["curl", "-sS", "--tftp-blksize", "1468", `tftp://${SERVER}/medium`, "-o", join(lab.directory, "got")]);
+  await lab.client([
+    "curl",
+    "-sS",
+    "--tftp-blksize",
+    "1468",
+    `tftp://${SERVER}/medium`,
+    "-o",
+    join(lab.directory, "got"),
+  ]);
   same(lab, "got", "medium");
   const done = await lab.logged((line) => line["event"] === "tftp.done" && line["file"] === "medium");
   assert.equal(done["blksize"], 1468);
@@ -57,12 +80,33 @@ test("curl with blksize and tsize, and a name with a leading slash", async () =>
 test("atftp with windowsize, timeout and a block size that is not a power of two", async () => {
   await using lab = await openLab();
   for (const windowsize of ["2", "16", "64"]) {
-    const options = ["--option", "blksize 1428", "--option", `windowsize ${windowsize}`, "--option", "timeout 3", "--option", "tsize 0"];
-    await lab.client(["atftp", ...options, "-g", "-r", "medium", "-l", join(lab.directory, `got${windowsize}`), SERVER]);
+    const options = [
+      "--option",
+      "blksize 1428",
+      "--option",
+      `windowsize ${windowsize}`,
+      "--option",
+      "timeout 3",
+      "--option",
+      "tsize 0",
+    ];
+    await lab.client([
+      "atftp",
+      ...options,
+      "-g",
+      "-r",
+      "medium",
+      "-l",
+      join(lab.directory, `got${windowsize}`),
+      SERVER,
+    ]);
     same(lab, `got${windowsize}`, "medium");
   }
   const done = lab.lines().filter((line) => line["event"] === "tftp.done");
-  assert.deepEqual(done.map((line) => line["windowsize"]), [2, 16, 64]);
+  assert.deepEqual(
+    done.map((line) => line["windowsize"]),
+    [2, 16, 64],
+  );
 });
 
 test("busybox tftp reads with a block size of its own", async () => {
@@ -79,8 +123,23 @@ test("netascii turns line ends into CR LF on the wire and the client turns them 
 
 test("no name leads out of the root: not upwards, not by a link, not by an absolute path", async () => {
   await using lab = await openLab();
-  for (const name of ["../../etc/passwd", "grub/../../etc/passwd", "link", "/etc/passwd", "..\\..\\etc\\passwd", ".hidden", "grub"]) {
-    const outcome = await lab.enclosure.spawn("site", ["curl", "-sS", "-m", "5", "--path-as-is", `tftp://${SERVER}/${name}`]).ended;
+  for (const name of [
+    "../../etc/passwd",
+    "grub/../../etc/passwd",
+    "link",
+    "/etc/passwd",
+    "..\\..\\etc\\passwd",
+    ".hidden",
+    "grub",
+  ]) {
+    const outcome = await lab.enclosure.spawn("site", [
+      "curl",
+      "-sS",
+      "-m",
+      "5",
+      "--path-as-is",
+      `tftp://${SERVER}/${name}`,
+    ]).ended;
     assert.notEqual(outcome.code, 0, name);
     assert.doesNotMatch(outcome.stdout, /root:/, name);
   }
@@ -89,7 +148,16 @@ test("no name leads out of the root: not upwards, not by a link, not by an absol
 
 test("writing is refused", async () => {
   await using lab = await openLab();
-  const outcome = await lab.enclosure.spawn("site", ["tftp", "-m", "binary", SERVER, "-c", "put", join(root, "one"), "new"]).ended;
+  const outcome = await lab.enclosure.spawn("site", [
+    "tftp",
+    "-m",
+    "binary",
+    SERVER,
+    "-c",
+    "put",
+    join(root, "one"),
+    "new",
+  ]).ended;
   assert.match(outcome.stdout + outcome.stderr, /only be read|Access violation|Error code 2/i);
 });
 
@@ -97,7 +165,15 @@ test("twenty clients of one address read at once, and each gets the whole file",
   await using lab = await openLab();
   await Promise.all(
     Array.from({ length: 20 }, (_, at) =>
-      lab.client(["curl", "-sS", "--tftp-blksize", "1468", `tftp://${SERVER}/medium`, "-o", join(lab.directory, `got${at}`)]),
+      lab.client([
+        "curl",
+        "-sS",
+        "--tftp-blksize",
+        "1468",
+        `tftp://${SERVER}/medium`,
+        "-o",
+        join(lab.directory, `got${at}`),
+      ]),
     ),
   );
   for (let at = 0; at < 20; at += 1) same(lab, `got${at}`, "medium");

@@ -18,8 +18,28 @@ export const ipxeOptions = {
 
 /** Features that iPXE announces, each as a one-byte version under its code. */
 export const ipxeFeatures = {
-  pxeExtensions: 16, iscsi: 17, ataOverEthernet: 18, http: 19, https: 20, tftp: 21, ftp: 22, dns: 23, bzimage: 24, multiboot: 25,
-  slam: 26, srp: 27, nbi: 32, pxe: 33, elf: 34, comboot: 35, efi: 36, fcoe: 37, vlan: 38, menu: 39, sdi: 40, nfs: 41,
+  pxeExtensions: 16,
+  iscsi: 17,
+  ataOverEthernet: 18,
+  http: 19,
+  https: 20,
+  tftp: 21,
+  ftp: 22,
+  dns: 23,
+  bzimage: 24,
+  multiboot: 25,
+  slam: 26,
+  srp: 27,
+  nbi: 32,
+  pxe: 33,
+  elf: 34,
+  comboot: 35,
+  efi: 36,
+  fcoe: 37,
+  vlan: 38,
+  menu: 39,
+  sdi: 40,
+  nfs: 41,
 } as const;
 
 export type IpxeFeature = keyof typeof ipxeFeatures;

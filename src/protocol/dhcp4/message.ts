@@ -57,10 +57,12 @@ const DEFAULT_MAXIMUM = 548;
 export function decodeMessage(bytes: Uint8Array): Dhcp4Message {
   const reader = new ByteReader(bytes);
   const op = reader.u8("op");
-  if (op !== 1 && op !== 2) throw new MalformedFault("op", 0, 1, bytes.length, `op: ${op} is neither BOOTREQUEST nor BOOTREPLY`);
+  if (op !== 1 && op !== 2)
+    throw new MalformedFault("op", 0, 1, bytes.length, `op: ${op} is neither BOOTREQUEST nor BOOTREPLY`);
   const htype = reader.u8("htype");
   const hlen = reader.u8("hlen");
-  if (hlen > CHADDR_SIZE) throw new MalformedFault("hlen", 2, hlen, CHADDR_SIZE, `hlen: ${hlen} is over ${CHADDR_SIZE}`);
+  if (hlen > CHADDR_SIZE)
+    throw new MalformedFault("hlen", 2, hlen, CHADDR_SIZE, `hlen: ${hlen} is over ${CHADDR_SIZE}`);
   const hops = reader.u8("hops");
   const xid = reader.u32("xid");
   const secs = reader.u16("secs");
@@ -84,9 +86,16 @@ export function decodeMessage(bytes: Uint8Array): Dhcp4Message {
   }
   return {
     op: op === 1 ? "request" : "reply",
-    htype, hops, xid, secs,
+    htype,
+    hops,
+    xid,
+    secs,
     broadcast: (flags & BROADCAST_FLAG) !== 0,
-    ciaddr, yiaddr, siaddr, giaddr, chaddr,
+    ciaddr,
+    yiaddr,
+    siaddr,
+    giaddr,
+    chaddr,
     sname: (overload & 2) !== 0 ? "" : textOf(sname, "sname"),
     file: (overload & 1) !== 0 ? "" : textOf(file, "file"),
     options,
@@ -159,9 +168,17 @@ export function encodeMessage(message: Dhcp4Message, rules: EncodeRules = {}): E
     .bytes(message.chaddr)
     .zeroes(CHADDR_SIZE - message.chaddr.length);
   if (packed.sname === null) writer.fixed("sname", message.sname, SNAME_SIZE);
-  else writer.bytes(packed.sname).u8(END).zeroes(SNAME_SIZE - packed.sname.length - 1);
+  else
+    writer
+      .bytes(packed.sname)
+      .u8(END)
+      .zeroes(SNAME_SIZE - packed.sname.length - 1);
   if (packed.file === null) writer.fixed("file", message.file, FILE_SIZE);
-  else writer.bytes(packed.file).u8(END).zeroes(FILE_SIZE - packed.file.length - 1);
+  else
+    writer
+      .bytes(packed.file)
+      .u8(END)
+      .zeroes(FILE_SIZE - packed.file.length - 1);
   writer.u32(COOKIE).bytes(packed.main).u8(END);
   const least = rules.minimumSize ?? BOOTP_SIZE;
   if (writer.length < least) writer.zeroes(least - writer.length);
@@ -208,7 +225,8 @@ function pack(message: Dhcp4Message, order: readonly number[], room: number): Pa
     const value = message.options.get(code);
     if (value === undefined) continue;
     if (code === RELAY_AGENT_INFORMATION) main.add(code, value, true);
-    else if (!main.add(code, value) && !(file?.add(code, value) ?? false) && !(sname?.add(code, value) ?? false)) omitted.push(code);
+    else if (!main.add(code, value) && !(file?.add(code, value) ?? false) && !(sname?.add(code, value) ?? false))
+      omitted.push(code);
   }
   const overload = (file?.used === true ? 1 : 0) + (sname?.used === true ? 2 : 0);
   const head = new ByteWriter(room);

@@ -128,7 +128,8 @@ export const messageTypeValue: ValueCodec<MessageType> = {
   decode: (reader, field) => {
     const code = reader.u8(field);
     const type = messageTypeFromCode(code);
-    if (type === undefined) throw new MalformedFault(field, reader.offset - 1, 1, 1, `${field}: ${code} is no message type`);
+    if (type === undefined)
+      throw new MalformedFault(field, reader.offset - 1, 1, 1, `${field}: ${code} is no message type`);
     return type;
   },
   encode: (value, writer) => {

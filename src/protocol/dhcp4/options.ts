@@ -1,8 +1,27 @@
 import { ByteReader } from "../../core/byte-reader.ts";
 import { ByteWriter } from "../../core/byte-writer.ts";
 import {
-  boolean, bytesOfAtLeast, classlessRouteList, domainNameList, flag, int32, ipv4, ipv4List, ipv4ListOrNone, ipv4PairList,
-  messageTypeValue, rawBytes, subOptions, text, uint16, uint16List, uint32, uint8, uint8List, type ValueCodec, type ValueOf,
+  boolean,
+  bytesOfAtLeast,
+  classlessRouteList,
+  domainNameList,
+  flag,
+  int32,
+  ipv4,
+  ipv4List,
+  ipv4ListOrNone,
+  ipv4PairList,
+  messageTypeValue,
+  rawBytes,
+  subOptions,
+  text,
+  uint16,
+  uint16List,
+  uint32,
+  uint8,
+  uint8List,
+  type ValueCodec,
+  type ValueOf,
 } from "./option-values.ts";
 
 interface OptionRow {

@@ -5,7 +5,10 @@
  */
 export function rootedName(name: string): string | null {
   if (name.length > 255 || !/^[\x20-\x7e]+$/.test(name)) return null;
-  const parts = name.replaceAll("\\", "/").split("/").filter((part) => part !== "");
+  const parts = name
+    .replaceAll("\\", "/")
+    .split("/")
+    .filter((part) => part !== "");
   if (parts.length === 0 || parts.some((part) => part.startsWith("."))) return null;
   return parts.join("/");
 }

@@ -23,29 +23,40 @@ interface OptionRow {
   readonly most: number;
   readonly source: string;
   /** What we answer, or null to leave the option out, which refuses it. */
-  readonly accept: (value: number, context: { readonly limits: TermLimits; readonly size: number | null }) => number | null;
+  readonly accept: (
+    value: number,
+    context: { readonly limits: TermLimits; readonly size: number | null },
+  ) => number | null;
   readonly apply: (terms: TransferTerms, value: number) => TransferTerms;
 }
 
 /** The options we know. A client's value outside of least to most is as if it had not asked. */
 export const tftpOptions = {
   blksize: {
-    least: 8, most: 65464, source: "RFC 2348",
+    least: 8,
+    most: 65464,
+    source: "RFC 2348",
     accept: (value, { limits }) => Math.min(value, limits.blksize),
     apply: (terms, value) => ({ ...terms, blksize: value }),
   },
   timeout: {
-    least: 1, most: 255, source: "RFC 2349",
+    least: 1,
+    most: 255,
+    source: "RFC 2349",
     accept: (value) => value, // must be answered as asked or not at all
     apply: (terms, value) => ({ ...terms, timeout: value }),
   },
   tsize: {
-    least: 0, most: Number.MAX_SAFE_INTEGER, source: "RFC 2349",
+    least: 0,
+    most: Number.MAX_SAFE_INTEGER,
+    source: "RFC 2349",
     accept: (_value, { size }) => size,
     apply: (terms) => terms,
   },
   windowsize: {
-    least: 1, most: 65535, source: "RFC 7440",
+    least: 1,
+    most: 65535,
+    source: "RFC 7440",
     accept: (value, { limits }) => Math.min(value, limits.windowsize),
     apply: (terms, value) => ({ ...terms, windowsize: value }),
   },
@@ -64,7 +75,10 @@ export interface Negotiated {
 }
 
 /** @source RFC 2347 */
-export function negotiate(asked: TftpOptions, context: { readonly limits: TermLimits; readonly size: number | null }): Negotiated {
+export function negotiate(
+  asked: TftpOptions,
+  context: { readonly limits: TermLimits; readonly size: number | null },
+): Negotiated {
   let terms = defaultTerms;
   const answer = new Map<string, string>();
   for (const [name, text] of asked) {

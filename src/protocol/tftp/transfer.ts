@@ -52,7 +52,11 @@ const MOST_SILENT = 6;
 const FIRST_TIMEOUT = 1;
 const LONGEST_TIMEOUT = 8;
 
-export function beginTransfer(request: { readonly terms: TransferTerms; readonly answer: TftpOptions; readonly size: number }): Transfer {
+export function beginTransfer(request: {
+  readonly terms: TransferTerms;
+  readonly answer: TftpOptions;
+  readonly size: number;
+}): Transfer {
   return {
     ...request,
     phase: request.answer.size > 0 ? "negotiating" : "sending",

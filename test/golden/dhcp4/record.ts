@@ -14,9 +14,23 @@ import { OVMF_CODE, OVMF_VARIABLES } from "../../rack/qemu-arguments.ts";
 const MAC = "52:54:00:79:00:77";
 const TAP = ["ip tuntap add tap0 mode tap", "ip link set tap0 master br0 up"];
 const QEMU = [
-  "qemu-system-x86_64", "-machine", "q35,smm=off,graphics=off", "-accel", "tcg,thread=multi", "-cpu", "max", "-m", "512", "-nodefaults",
-  "-display", "none", "-no-reboot", "-uuid", "c1d7c0de-0001-4000-8000-000000000079",
-  "-netdev", "tap,id=net0,ifname=tap0,script=no,downscript=no",
+  "qemu-system-x86_64",
+  "-machine",
+  "q35,smm=off,graphics=off",
+  "-accel",
+  "tcg,thread=multi",
+  "-cpu",
+  "max",
+  "-m",
+  "512",
+  "-nodefaults",
+  "-display",
+  "none",
+  "-no-reboot",
+  "-uuid",
+  "c1d7c0de-0001-4000-8000-000000000079",
+  "-netdev",
+  "tap,id=net0,ifname=tap0,script=no,downscript=no",
 ];
 
 interface Recording {
@@ -39,17 +53,30 @@ function ovmf(lab: BootLab): readonly string[] {
   const variables = join(lab.directory, "vars.fd");
   copyFileSync(OVMF_VARIABLES, variables);
   return [
-    "-object", "rng-random,id=rng0,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng0",
-    "-drive", `if=pflash,format=raw,unit=0,readonly=on,file=${OVMF_CODE}`, "-drive", `if=pflash,format=raw,unit=1,file=${variables}`,
-    "-device", `virtio-net-pci,netdev=net0,mac=${MAC},bootindex=1,romfile=`,
+    "-object",
+    "rng-random,id=rng0,filename=/dev/urandom",
+    "-device",
+    "virtio-rng-pci,rng=rng0",
+    "-drive",
+    `if=pflash,format=raw,unit=0,readonly=on,file=${OVMF_CODE}`,
+    "-drive",
+    `if=pflash,format=raw,unit=1,file=${variables}`,
+    "-device",
+    `virtio-net-pci,netdev=net0,mac=${MAC},bootindex=1,romfile=`,
   ];
 }
 
 const recordings: readonly Recording[] = [
   {
-    name: "udhcpc", client: () => packageVersion("busybox"), how: "busybox udhcpc -i eth0 -f -R, SIGUSR1 (renew), SIGTERM (release)", tap: false,
+    name: "udhcpc",
+    client: () => packageVersion("busybox"),
+    how: "busybox udhcpc -i eth0 -f -R, SIGUSR1 (renew), SIGTERM (release)",
+    tap: false,
     run: async (lab) => {
-      const script = lab.script("udhcpc.sh", '#!/bin/sh\ncase "$1" in bound|renew) ip addr flush dev $interface; ip addr add $ip/$mask dev $interface;; esac\n');
+      const script = lab.script(
+        "udhcpc.sh",
+        '#!/bin/sh\ncase "$1" in bound|renew) ip addr flush dev $interface; ip addr add $ip/$mask dev $interface;; esac\n',
+      );
       const udhcpc = lab.enclosure.spawn("site", ["busybox", "udhcpc", "-i", "eth0", "-f", "-R", "-s", script]);
       await untilAcks(lab, 1, 20);
       await lab.wait(0.5);
@@ -59,18 +86,39 @@ const recordings: readonly Recording[] = [
     },
   },
   {
-    name: "dhclient", client: () => packageVersion("isc-dhcp-client"), how: "dhclient -4 -1 eth0, then -r (release)", tap: false,
+    name: "dhclient",
+    client: () => packageVersion("isc-dhcp-client"),
+    how: "dhclient -4 -1 eth0, then -r (release)",
+    tap: false,
     run: async (lab) => {
-      const script = lab.script("dhclient.sh", '#!/bin/sh\ncase "$reason" in BOUND) ip addr flush dev $interface; ip addr add $new_ip_address/$new_subnet_mask dev $interface;; esac\nexit 0\n');
-      const argv = ["-4", "-sf", script, "-lf", join(lab.directory, "leases"), "-pf", join(lab.directory, "pid"), "eth0"];
+      const script = lab.script(
+        "dhclient.sh",
+        '#!/bin/sh\ncase "$reason" in BOUND) ip addr flush dev $interface; ip addr add $new_ip_address/$new_subnet_mask dev $interface;; esac\nexit 0\n',
+      );
+      const argv = [
+        "-4",
+        "-sf",
+        script,
+        "-lf",
+        join(lab.directory, "leases"),
+        "-pf",
+        join(lab.directory, "pid"),
+        "eth0",
+      ];
       await lab.client(["dhclient", "-1", ...argv]);
       await lab.client(["dhclient", "-r", ...argv]);
     },
   },
   {
-    name: "dhcpcd", client: () => packageVersion("dhcpcd-base"), how: "dhcpcd -4 -B eth0 with a DUID, SIGALRM (release)", tap: false,
+    name: "dhcpcd",
+    client: () => packageVersion("dhcpcd-base"),
+    how: "dhcpcd -4 -B eth0 with a DUID, SIGALRM (release)",
+    tap: false,
     run: async (lab) => {
-      const config = lab.script("dhcpcd.conf", "duid\nnoarp\nnohook resolv.conf, hostname, ntp.conf\noption subnet_mask, routers, domain_name\nscript /bin/true\n");
+      const config = lab.script(
+        "dhcpcd.conf",
+        "duid\nnoarp\nnohook resolv.conf, hostname, ntp.conf\noption subnet_mask, routers, domain_name\nscript /bin/true\n",
+      );
       await lab.client(["mount", "-t", "tmpfs", "tmpfs", "/var/lib/dhcpcd"]);
       const dhcpcd = lab.enclosure.spawn("site", ["dhcpcd", "-4", "-B", "-f", config, "eth0"]);
       await untilAcks(lab, 1, 30);
@@ -80,36 +128,55 @@ const recordings: readonly Recording[] = [
     },
   },
   {
-    name: "ipxe-rom-bios", client: () => packageVersion("ipxe-qemu"), how: "QEMU virtio-net-pci with its iPXE ROM under SeaBIOS", tap: true,
+    name: "ipxe-rom-bios",
+    client: () => packageVersion("ipxe-qemu"),
+    how: "QEMU virtio-net-pci with its iPXE ROM under SeaBIOS",
+    tap: true,
     run: async (lab) => {
-      await using _qemu = lab.enclosure.spawn("rack", [...QEMU, "-device", `virtio-net-pci,netdev=net0,mac=${MAC},bootindex=1`]);
+      await using _qemu = lab.enclosure.spawn("rack", [
+        ...QEMU,
+        "-device",
+        `virtio-net-pci,netdev=net0,mac=${MAC},bootindex=1`,
+      ]);
       await untilAcks(lab, 1, 90);
       await lab.wait(1);
     },
   },
   {
-    name: "ovmf-pxe", client: () => packageVersion("ovmf"), how: "QEMU virtio-net-pci without ROM under OVMF: UEFI PXE over IPv4", tap: true,
+    name: "ovmf-pxe",
+    client: () => packageVersion("ovmf"),
+    how: "QEMU virtio-net-pci without ROM under OVMF: UEFI PXE over IPv4",
+    tap: true,
     run: async (lab) => {
       await using _qemu = lab.enclosure.spawn("rack", [...QEMU, ...ovmf(lab)]);
       await lab.logged((line) => line["answer"] === "ack" && String(line["firmware"]).startsWith("pxe"), 120);
     },
   },
   {
-    name: "ipxe-snponly-uefi", client: () => packageVersion("ipxe"), how: "snponly.efi, chain-loaded by OVMF's PXE", tap: true,
+    name: "ipxe-snponly-uefi",
+    client: () => packageVersion("ipxe"),
+    how: "snponly.efi, chain-loaded by OVMF's PXE",
+    tap: true,
     run: async (lab) => {
       await using _qemu = lab.enclosure.spawn("rack", [...QEMU, ...ovmf(lab)]);
       await lab.logged((line) => line["answer"] === "ack" && String(line["firmware"]).startsWith("ipxe"), 180);
     },
   },
   {
-    name: "ovmf-http", client: () => packageVersion("ovmf"), how: "QEMU without ROM under OVMF, loader withheld so that PXE fails: UEFI HTTP boot over IPv4", tap: true,
+    name: "ovmf-http",
+    client: () => packageVersion("ovmf"),
+    how: "QEMU without ROM under OVMF, loader withheld so that PXE fails: UEFI HTTP boot over IPv4",
+    tap: true,
     run: async (lab) => {
       await using _qemu = lab.enclosure.spawn("rack", [...QEMU, ...ovmf(lab)]);
       await lab.logged((line) => line["answer"] === "ack" && String(line["firmware"]).startsWith("uefi-http"), 400);
     },
   },
   {
-    name: "perfdhcp", client: () => packageVersion("kea-admin"), how: "perfdhcp -4 -l 10.79.0.9 -r 1 -n 1 10.79.0.1: as a relay", tap: false,
+    name: "perfdhcp",
+    client: () => packageVersion("kea-admin"),
+    how: "perfdhcp -4 -l 10.79.0.9 -r 1 -n 1 10.79.0.1: as a relay",
+    tap: false,
     run: async (lab) => {
       await lab.client(["ip", "addr", "add", "10.79.0.9/24", "dev", "eth0"]);
       await lab.enclosure.spawn("site", ["perfdhcp", "-4", "-l", "10.79.0.9", "-r", "1", "-n", "1", "10.79.0.1"]).ended;
@@ -153,14 +220,22 @@ function requests(pcap: Uint8Array): readonly Uint8Array[] {
 function hexLines(bytes: Uint8Array): string {
   const lines: string[] = [];
   for (let at = 0; at < bytes.length; at += 16) {
-    lines.push(Buffer.from(bytes.subarray(at, at + 16)).toString("hex").replaceAll(/(..)(?=.)/g, "$1 "));
+    lines.push(
+      Buffer.from(bytes.subarray(at, at + 16))
+        .toString("hex")
+        .replaceAll(/(..)(?=.)/g, "$1 "),
+    );
   }
   return lines.join("\n");
 }
 
 async function record(recording: Recording, directory: string): Promise<void> {
-  const loaders: Readonly<Record<string, string>> = recording.name === "ovmf-http" ? {} : { "snponly.efi": "/usr/lib/ipxe/snponly.efi" };
-  await using lab = await BootLab.open({ nodes: [{ mac: MAC, bootTarget: "ramdisk" }], loaders }, recording.tap ? TAP : []);
+  const loaders: Readonly<Record<string, string>> =
+    recording.name === "ovmf-http" ? {} : { "snponly.efi": "/usr/lib/ipxe/snponly.efi" };
+  await using lab = await BootLab.open(
+    { nodes: [{ mac: MAC, bootTarget: "ramdisk" }], loaders },
+    recording.tap ? TAP : [],
+  );
   const pcap = join(lab.directory, "dump");
   const dump = lab.enclosure.spawn("rack", ["tcpdump", "-i", "br0", "-U", "-s", "0", "-w", pcap, "udp port 67"]);
   await lab.wait(1);
@@ -170,9 +245,13 @@ async function record(recording: Recording, directory: string): Promise<void> {
   const kept = new Set<string>();
   for (const bytes of requests(readFileSync(pcap))) {
     const { options } = decodeMessage(bytes);
-    if (!belongs(recording.name, readOption(options, "vendorClassIdentifier"), readOption(options, "ipxe") !== undefined)) continue;
+    if (
+      !belongs(recording.name, readOption(options, "vendorClassIdentifier"), readOption(options, "ipxe") !== undefined)
+    )
+      continue;
     const type = readOption(options, "messageType") ?? "bootp";
-    const state = type === "request" && readOption(options, "serverIdentifier") === undefined ? "request-renewing" : type;
+    const state =
+      type === "request" && readOption(options, "serverIdentifier") === undefined ? "request-renewing" : type;
     if (kept.has(state)) continue;
     kept.add(state);
     const head = `# ${recording.client()}; ${state}\n# ${recording.how}\n`;

@@ -3,7 +3,12 @@ import { test } from "node:test";
 import { type Ipv4Address, ipv4FromNumber, parseIpv4Address, parseMacAddress } from "../../../src/core/brand.ts";
 import { SeededRandom } from "../../../src/core/random.ts";
 import { millis, seconds } from "../../../src/core/units.ts";
-import { type AddressDecision, type AddressQuery, type AddressView, decideAddress } from "../../../src/domain/address-policy.ts";
+import {
+  type AddressDecision,
+  type AddressQuery,
+  type AddressView,
+  decideAddress,
+} from "../../../src/domain/address-policy.ts";
 import type { Lease } from "../../../src/domain/lease.ts";
 import { OfferTable } from "../../../src/domain/offer-table.ts";
 import type { LeaseReader } from "../../../src/domain/store.ts";
@@ -15,10 +20,16 @@ const ip = (last: number): Ipv4Address => parseIpv4Address(`10.0.0.${last}`);
 const WALL = Date.parse("2026-01-01T00:00:00Z");
 
 const subnet: Subnet = {
-  network: parseIpv4Address("10.0.0.0"), prefixLength: 24, interface: "eth1",
+  network: parseIpv4Address("10.0.0.0"),
+  prefixLength: 24,
+  interface: "eth1",
   pools: [{ first: ip(10), last: ip(14) }],
-  reservations: [{ key: { kind: "mac", mac: parseMacAddress("52:54:00:00:00:99") }, address: ip(12), hostname: "reserved" }],
-  excluded: [SERVER, ip(14)], leaseTime: seconds(3600), maximumLeaseTime: seconds(7200),
+  reservations: [
+    { key: { kind: "mac", mac: parseMacAddress("52:54:00:00:00:99") }, address: ip(12), hostname: "reserved" },
+  ],
+  excluded: [SERVER, ip(14)],
+  leaseTime: seconds(3600),
+  maximumLeaseTime: seconds(7200),
 };
 
 /** Leases in memory; what the store does, without the store. */
@@ -38,7 +49,15 @@ class Leases implements LeaseReader {
   }
 
   put(address: Ipv4Address, client: string, changes: Partial<Lease> = {}): void {
-    this.rows.set(address, { address, client, mac, hostname: null, state: "bound", expiresAt: WALL + 1_000_000, ...changes });
+    this.rows.set(address, {
+      address,
+      client,
+      mac,
+      hostname: null,
+      state: "bound",
+      expiresAt: WALL + 1_000_000,
+      ...changes,
+    });
   }
 }
 
@@ -52,14 +71,33 @@ function world(changes: Partial<AddressView> = {}): World {
   return { leases: new Leases(), offers: new OfferTable(), changes };
 }
 
-function ask({ leases, offers, changes }: World, query: Partial<AddressQuery> & Pick<AddressQuery, "kind">): AddressDecision {
+function ask(
+  { leases, offers, changes }: World,
+  query: Partial<AddressQuery> & Pick<AddressQuery, "kind">,
+): AddressDecision {
   const view: AddressView = {
-    subnet: prepareSubnet(subnet), leases, offers, now: millis(0), wall: WALL, servers: [SERVER], authoritative: true, rapidCommit: false,
-    quarantine: seconds(600), ...changes,
+    subnet: prepareSubnet(subnet),
+    leases,
+    offers,
+    now: millis(0),
+    wall: WALL,
+    servers: [SERVER],
+    authoritative: true,
+    rapidCommit: false,
+    quarantine: seconds(600),
+    ...changes,
   };
   return decideAddress(
     {
-      client: `mac:${mac}`, mac, keys: [{ kind: "mac", mac }], hostname: null, requested: null, ciaddr: null, server: null, leaseTime: null, rapidCommit: false,
+      client: `mac:${mac}`,
+      mac,
+      keys: [{ kind: "mac", mac }],
+      hostname: null,
+      requested: null,
+      ciaddr: null,
+      server: null,
+      leaseTime: null,
+      rapidCommit: false,
       ...query,
     },
     view,
@@ -67,7 +105,9 @@ function ask({ leases, offers, changes }: World, query: Partial<AddressQuery> & 
 }
 
 function addressOf(decision: AddressDecision): Ipv4Address | string {
-  return decision.kind === "offer" || decision.kind === "ack" ? decision.address : `${decision.kind}: ${decision.reason}`;
+  return decision.kind === "offer" || decision.kind === "ack"
+    ? decision.address
+    : `${decision.kind}: ${decision.reason}`;
 }
 
 test("answers a DISCOVER with a free address of the pool, the same each time", () => {
@@ -114,12 +154,17 @@ test("prefers an address that never was anybody's, then the one whose lease ende
 
 test("a flood of DISCOVERs cannot use up the pool: the oldest offer gives way", () => {
   const flooded = world();
-  [10, 11, 13].forEach((last, at) => flooded.offers.hold({ address: ip(last), client: `mac:${at}`, until: millis(100 + last) }));
+  [10, 11, 13].forEach((last, at) =>
+    flooded.offers.hold({ address: ip(last), client: `mac:${at}`, until: millis(100 + last) }),
+  );
   assert.equal(addressOf(ask(flooded, { kind: "discover" })), ip(10));
 });
 
 test("gives a reserved address to whom it is reserved for, and to nobody else", () => {
-  const reserved = { client: "mac:52:54:00:00:00:99", keys: [{ kind: "mac", mac: parseMacAddress("52:54:00:00:00:99") }] } as const;
+  const reserved = {
+    client: "mac:52:54:00:00:00:99",
+    keys: [{ kind: "mac", mac: parseMacAddress("52:54:00:00:00:99") }],
+  } as const;
   const offer = ask(world(), { kind: "discover", ...reserved, requested: ip(10) });
   assert.equal(addressOf(offer), ip(12));
   assert.equal(offer.kind === "offer" && offer.hostname, "reserved");
@@ -130,7 +175,10 @@ test("gives a reserved address to whom it is reserved for, and to nobody else", 
   taken.leases.put(ip(12), "mac:other");
   const instead = addressOf(ask(taken, { kind: "discover", ...reserved }));
   assert.ok([ip(10), ip(11), ip(13)].includes(instead as Ipv4Address));
-  assert.equal(addressOf(ask(taken, { kind: "request", server: SERVER, requested: instead as Ipv4Address, ...reserved })), instead);
+  assert.equal(
+    addressOf(ask(taken, { kind: "request", server: SERVER, requested: instead as Ipv4Address, ...reserved })),
+    instead,
+  );
 });
 
 test("acknowledges a REQUEST for its offer and gives the lease to store — SELECTING, RFC 2131 §4.3.2", () => {
@@ -138,7 +186,12 @@ test("acknowledges a REQUEST for its offer and gives the lease to store — SELE
   offered.offers.hold({ address: ip(11), client: `mac:${mac}`, until: millis(10) });
   const decision = ask(offered, { kind: "request", server: SERVER, requested: ip(11), hostname: "n1" });
   assert.deepEqual(decision.kind === "ack" && decision.lease, {
-    address: ip(11), client: `mac:${mac}`, mac, hostname: "n1", state: "bound", expiresAt: WALL + 3_600_000,
+    address: ip(11),
+    client: `mac:${mac}`,
+    mac,
+    hostname: "n1",
+    state: "bound",
+    expiresAt: WALL + 3_600_000,
   });
 });
 
@@ -209,7 +262,10 @@ test("DECLINE: only the holder may, and then nobody gets the address until the q
   assert.equal(decision.lease.state, "declined");
   known.leases.rows.set(ip(11), decision.lease);
   assert.notEqual(addressOf(ask(known, { kind: "discover", requested: ip(11) })), ip(11));
-  assert.equal(addressOf(ask({ ...known, changes: { wall: WALL + 601_000 } }, { kind: "discover", requested: ip(11) })), ip(11));
+  assert.equal(
+    addressOf(ask({ ...known, changes: { wall: WALL + 601_000 } }, { kind: "discover", requested: ip(11) })),
+    ip(11),
+  );
 });
 
 test("RELEASE: only by the holder; the address stays its former one — RFC 2131 §4.3.4", () => {
@@ -221,7 +277,10 @@ test("RELEASE: only by the holder; the address stays its former one — RFC 2131
   assert.equal(decision.lease.state, "released");
   known.leases.rows.set(ip(11), decision.lease);
   assert.equal(addressOf(ask(known, { kind: "discover" })), ip(11));
-  assert.equal(addressOf(ask(known, { kind: "request", client: "mac:other", requested: ip(11), server: SERVER })), ip(11));
+  assert.equal(
+    addressOf(ask(known, { kind: "request", client: "mac:other", requested: ip(11), server: SERVER })),
+    ip(11),
+  );
 });
 
 test("BOOTP: who has a reservation gets it for ever, nobody else is answered", () => {
@@ -251,13 +310,25 @@ test("whatever clients do, no address is held by two of them", () => {
     const kinds = ["discover", "request", "request", "decline", "release", "inform", "bootp"] as const;
     const kind = kinds[random.below(kinds.length)] ?? "discover";
     const client = `mac:${random.below(9)}`;
-    const some = (): Ipv4Address | null => (random.below(3) === 0 ? null : ipv4FromNumber(0x0a000000 + 9 + random.below(7)));
-    const query = { kind, client, keys: [], requested: some(), ciaddr: random.below(2) === 0 ? null : some(), server: random.below(2) === 0 ? SERVER : null };
+    const some = (): Ipv4Address | null =>
+      random.below(3) === 0 ? null : ipv4FromNumber(0x0a000000 + 9 + random.below(7));
+    const query = {
+      kind,
+      client,
+      keys: [],
+      requested: some(),
+      ciaddr: random.below(2) === 0 ? null : some(),
+      server: random.below(2) === 0 ? SERVER : null,
+    };
     const decision = ask({ ...state, changes: { now: millis(now), wall: WALL + now, subnet: prepared } }, query);
-    if (decision.kind === "offer") state.offers.hold({ address: decision.address, client, until: millis(now + 60_000) });
+    if (decision.kind === "offer")
+      state.offers.hold({ address: decision.address, client, until: millis(now + 60_000) });
     if (decision.kind === "ack") {
       const holder = held.get(decision.address);
-      assert.ok(holder === undefined || holder.client === client || holder.until <= now, `seed ${seed}, round ${round}: ${decision.address} twice`);
+      assert.ok(
+        holder === undefined || holder.client === client || holder.until <= now,
+        `seed ${seed}, round ${round}: ${decision.address} twice`,
+      );
       if (decision.instead !== null) state.leases.rows.delete(decision.instead);
       state.leases.rows.set(decision.address, decision.lease);
       for (const [address, one] of held) if (one.client === client) held.delete(address);
@@ -271,9 +342,23 @@ test("whatever clients do, no address is held by two of them", () => {
 });
 
 test("the subnet of a client: option 82 before option 118 before giaddr before the interface — RFC 3527, RFC 3011", () => {
-  const far = prepareSubnet({ ...subnet, network: parseIpv4Address("10.1.0.0"), interface: null, pools: [], reservations: [], excluded: [] });
+  const far = prepareSubnet({
+    ...subnet,
+    network: parseIpv4Address("10.1.0.0"),
+    interface: null,
+    pools: [],
+    reservations: [],
+    excluded: [],
+  });
   const near = prepareSubnet(subnet);
-  const other = prepareSubnet({ ...subnet, network: parseIpv4Address("10.2.0.0"), interface: "eth2", pools: [], reservations: [], excluded: [] });
+  const other = prepareSubnet({
+    ...subnet,
+    network: parseIpv4Address("10.2.0.0"),
+    interface: "eth2",
+    pools: [],
+    reservations: [],
+    excluded: [],
+  });
   const hints = { interface: "eth1", linkSelection: null, subnetSelection: null, giaddr: null, ciaddr: null };
   const all = [near, far, other];
   assert.equal(selectSubnet(all, hints), near);
@@ -286,9 +371,18 @@ test("the subnet of a client: option 82 before option 118 before giaddr before t
 
 test("a subnet that contradicts itself is refused", () => {
   assert.throws(() => prepareSubnet({ ...subnet, pools: [{ first: ip(20), last: ip(10) }] }), /not a range/);
-  assert.throws(() => prepareSubnet({ ...subnet, pools: [{ first: ip(20), last: parseIpv4Address("10.0.1.4") }] }), /not a range/);
+  assert.throws(
+    () => prepareSubnet({ ...subnet, pools: [{ first: ip(20), last: parseIpv4Address("10.0.1.4") }] }),
+    /not a range/,
+  );
   const reservation = subnet.reservations[0];
   assert.ok(reservation !== undefined);
-  assert.throws(() => prepareSubnet({ ...subnet, reservations: [reservation, { ...reservation, address: ip(13) }] }), /two reservations/);
-  assert.throws(() => prepareSubnet({ ...subnet, reservations: [{ ...reservation, address: parseIpv4Address("10.0.1.4") }] }), /not in/);
+  assert.throws(
+    () => prepareSubnet({ ...subnet, reservations: [reservation, { ...reservation, address: ip(13) }] }),
+    /two reservations/,
+  );
+  assert.throws(
+    () => prepareSubnet({ ...subnet, reservations: [{ ...reservation, address: parseIpv4Address("10.0.1.4") }] }),
+    /not in/,
+  );
 });

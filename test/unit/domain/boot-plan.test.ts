@@ -2,11 +2,23 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { parseIpv4Address } from "../../../src/core/brand.ts";
 import type { Firmware } from "../../../src/domain/boot-firmware.ts";
-import { type BootPlan, type BootPolicy, type BootQuery, defaultLoaders, planBoot } from "../../../src/domain/boot-plan.ts";
+import {
+  type BootPlan,
+  type BootPolicy,
+  type BootQuery,
+  defaultLoaders,
+  planBoot,
+} from "../../../src/domain/boot-plan.ts";
 import type { Node } from "../../../src/domain/node.ts";
 import { aMac, aNode, aPort } from "../../conformance/store-contract.ts";
 
-const policy: BootPolicy = { discovery: false, loaders: defaultLoaders, ramdisks: ["x86_64"], kernelArguments: "console=ttyS0", debug: false };
+const policy: BootPolicy = {
+  discovery: false,
+  loaders: defaultLoaders,
+  ramdisks: ["x86_64"],
+  kernelArguments: "console=ttyS0",
+  debug: false,
+};
 const services = { address: parseIpv4Address("10.0.0.1"), httpPort: 8080, apiUrl: "http://10.0.0.1:6385" };
 const bios: Firmware = { program: "pxe", platform: "bios", processor: "i386", architecture: "x86 BIOS", http: false };
 const uefi: Firmware = { program: "pxe", platform: "efi", processor: "x86_64", architecture: "x64 UEFI", http: false };
@@ -16,7 +28,13 @@ const SCRIPT = "http://10.0.0.1:8080/boot/52-54-00-00-00-07.ipxe";
 function plan(firmware: Firmware, node: Partial<Node> | null, changes: Partial<BootQuery> = {}): BootPlan {
   const known = node === null ? undefined : aNode(7, node);
   return planBoot({
-    mac: aMac(7), node: known, port: known === undefined ? undefined : aPort(7, known.uuid), firmware, services, policy, ...changes,
+    mac: aMac(7),
+    node: known,
+    port: known === undefined ? undefined : aPort(7, known.uuid),
+    firmware,
+    services,
+    policy,
+    ...changes,
   });
 }
 
@@ -31,7 +49,10 @@ test("the first file of a machine that is to boot the ramdisk follows its firmwa
   assert.equal(file(plan({ ...uefi, processor: "arm64" }, ramdisk)), "snponly-arm64.efi");
   assert.equal(file(plan(ipxe, ramdisk)), SCRIPT);
   assert.equal(file(plan({ ...ipxe, platform: "bios", processor: "i386" }, ramdisk)), SCRIPT);
-  assert.equal(file(plan({ ...uefi, program: "uefi-http", http: true }, ramdisk)), "http://10.0.0.1:8080/loader/snponly.efi");
+  assert.equal(
+    file(plan({ ...uefi, program: "uefi-http", http: true }, ramdisk)),
+    "http://10.0.0.1:8080/loader/snponly.efi",
+  );
 });
 
 test("UEFI HTTP boot takes a URL only with option 60 — UEFI 2.10 §24.7.3", () => {
@@ -45,7 +66,10 @@ test("an iPXE that cannot speak HTTP gets a loader that can", () => {
 });
 
 test("firmware without a loader, and operating systems, get an address and no file", () => {
-  assert.match(file(plan({ ...uefi, processor: "riscv64", architecture: "RISC-V 64-bit UEFI" }, { bootTarget: "ramdisk" })), /^silent: .*no loader for RISC-V/);
+  assert.match(
+    file(plan({ ...uefi, processor: "riscv64", architecture: "RISC-V 64-bit UEFI" }, { bootTarget: "ramdisk" })),
+    /^silent: .*no loader for RISC-V/,
+  );
   assert.match(file(plan({ ...uefi, program: "system" }, { bootTarget: "ramdisk" })), /^silent: .*operating system/);
 });
 
@@ -62,7 +86,10 @@ test("an unknown machine is booted only when discovery is on", () => {
   assert.deepEqual(plan(ipxe, null).script, { kind: "local-disk" });
   const found = plan(ipxe, null, { policy: { ...policy, discovery: true } });
   assert.equal(file(found), SCRIPT);
-  assert.ok(found.script.kind === "linux" && found.script.arguments.includes("ipa-inspection-callback-url=http://10.0.0.1:6385/v1/continue_inspection"));
+  assert.ok(
+    found.script.kind === "linux" &&
+      found.script.arguments.includes("ipa-inspection-callback-url=http://10.0.0.1:6385/v1/continue_inspection"),
+  );
 });
 
 test("a port with pxe_enabled false does not boot", () => {
@@ -74,12 +101,16 @@ test("a port with pxe_enabled false does not boot", () => {
 test("the ramdisk is told where the API is, which NIC booted, and while inspecting where to report", () => {
   const script = (node: Partial<Node>): BootPlan["script"] => plan(ipxe, { bootTarget: "ramdisk", ...node }).script;
   assert.deepEqual(script({ provisionState: "cleaning" }), {
-    kind: "linux", kernel: "http://10.0.0.1:8080/ramdisk/kernel", initrd: "http://10.0.0.1:8080/ramdisk/initrd",
+    kind: "linux",
+    kernel: "http://10.0.0.1:8080/ramdisk/kernel",
+    initrd: "http://10.0.0.1:8080/ramdisk/initrd",
     arguments: ["ipa-api-url=http://10.0.0.1:6385", "ipa-debug=0", "BOOTIF=01-52-54-00-00-00-07", "console=ttyS0"],
   });
   for (const provisionState of ["inspecting", "inspect wait"] as const) {
     const linux = script({ provisionState });
-    assert.ok(linux.kind === "linux" && linux.arguments.some((argument) => argument.startsWith("ipa-inspection-callback-url=")));
+    assert.ok(
+      linux.kind === "linux" && linux.arguments.some((argument) => argument.startsWith("ipa-inspection-callback-url=")),
+    );
   }
 });
 
@@ -90,11 +121,16 @@ test("kernel_append_params stand for the defaults, and %default% in them for the
   };
   assert.deepEqual(of({ driverInfo: { kernel_append_params: "nomodeset" } }), ["nomodeset"]);
   assert.deepEqual(of({ driverInfo: { kernel_append_params: "a %default%  b" } }), ["a", "console=ttyS0", "b"]);
-  assert.deepEqual(of({ driverInfo: { kernel_append_params: "a" }, instanceInfo: { kernel_append_params: "c" } }), ["c"]);
+  assert.deepEqual(of({ driverInfo: { kernel_append_params: "a" }, instanceInfo: { kernel_append_params: "c" } }), [
+    "c",
+  ]);
 });
 
 test("a node's own deploy_kernel and deploy_ramdisk are fetched from where they are, if iPXE can", () => {
-  const { script } = plan(ipxe, { bootTarget: "ramdisk", driverInfo: { deploy_kernel: "http://site/k", deploy_ramdisk: "file:///x" } });
+  const { script } = plan(ipxe, {
+    bootTarget: "ramdisk",
+    driverInfo: { deploy_kernel: "http://site/k", deploy_ramdisk: "file:///x" },
+  });
   assert.ok(script.kind === "linux");
   assert.deepEqual([script.kernel, script.initrd], ["http://site/k", "http://10.0.0.1:8080/ramdisk/initrd"]);
 });

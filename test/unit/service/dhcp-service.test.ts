@@ -45,7 +45,15 @@ class Rig implements AsyncDisposable {
   #waiting: Dhcp4Message[] = [];
   #xid = 1;
 
-  private constructor(parts: { scope: Scope; store: Store; service: DhcpService; lines: Line[]; clock: FakeClock; relay: DatagramSocket; port: number }) {
+  private constructor(parts: {
+    scope: Scope;
+    store: Store;
+    service: DhcpService;
+    lines: Line[];
+    clock: FakeClock;
+    relay: DatagramSocket;
+    port: number;
+  }) {
     this.#scope = parts.scope;
     this.store = parts.store;
     this.service = parts.service;
@@ -56,29 +64,56 @@ class Rig implements AsyncDisposable {
     this.#server = { address: LOOPBACK, port: parts.port };
   }
 
-  static async open(changes: Partial<DhcpServiceOptions> = {}, wrap: (store: Store) => Store = (store) => store): Promise<Rig> {
+  static async open(
+    changes: Partial<DhcpServiceOptions> = {},
+    wrap: (store: Store) => Store = (store) => store,
+  ): Promise<Rig> {
     const scope = new Scope();
     const clock = new FakeClock();
     const lines: Line[] = [];
     const store = scope.use(openMemoryStore({ clock }));
     const socket = await DatagramSocket.open({ kind: "address", address: LOOPBACK, port: 0, broadcast: false });
-    const relay = scope.use(await DatagramSocket.open({ kind: "address", address: LOOPBACK, port: 0, broadcast: false }));
+    const relay = scope.use(
+      await DatagramSocket.open({ kind: "address", address: LOOPBACK, port: 0, broadcast: false }),
+    );
     const service = scope.use(
       new DhcpService({
-        store: wrap(store), clock, log: recordingLog(lines),
+        store: wrap(store),
+        clock,
+        log: recordingLog(lines),
         links: [{ interface: "lo", address: LOOPBACK, socket, introduce: null }],
         subnets: [
           {
             subnet: {
-              network: parseIpv4Address("127.0.0.0"), prefixLength: 8, interface: "lo",
-              pools: [{ first: parseIpv4Address("127.0.1.0"), last: parseIpv4Address("127.0.1.63") }], reservations: [], excluded: [LOOPBACK],
-              leaseTime: seconds(600), maximumLeaseTime: seconds(600),
+              network: parseIpv4Address("127.0.0.0"),
+              prefixLength: 8,
+              interface: "lo",
+              pools: [{ first: parseIpv4Address("127.0.1.0"), last: parseIpv4Address("127.0.1.63") }],
+              reservations: [],
+              excluded: [LOOPBACK],
+              leaseTime: seconds(600),
+              maximumLeaseTime: seconds(600),
             },
             options: { router: [LOOPBACK], domainName: "rack.test", ntpServer: [LOOPBACK] },
           },
         ],
-        boot: { policy: { discovery: false, loaders: defaultLoaders, ramdisks: ["x86_64"], kernelArguments: "", debug: false }, httpPort: 8080, apiPort: 6385 },
-        authoritative: true, rapidCommit: false, serveUnknown: true, offerTime: seconds(60), quarantine: seconds(60),
+        boot: {
+          policy: {
+            discovery: false,
+            loaders: defaultLoaders,
+            ramdisks: ["x86_64"],
+            kernelArguments: "",
+            debug: false,
+          },
+          httpPort: 8080,
+          apiPort: 6385,
+        },
+        authoritative: true,
+        rapidCommit: false,
+        serveUnknown: true,
+        offerTime: seconds(60),
+        quarantine: seconds(60),
+        probe: null,
         ...changes,
       }),
     );
@@ -92,9 +127,21 @@ class Rig implements AsyncDisposable {
 
   async send(mac: string, options: OptionValues, changes: Partial<Dhcp4Message> = {}): Promise<void> {
     const message: Dhcp4Message = {
-      op: "request", htype: 1, hops: 1, xid: this.#xid++, secs: 0, broadcast: false, ciaddr: UNSPECIFIED, yiaddr: UNSPECIFIED, siaddr: UNSPECIFIED,
-      giaddr: LOOPBACK, chaddr: macAddressToBytes(parseMacAddress(mac)), sname: "", file: "",
-      options: encodeOptions({ relayAgentInformation: RELAY, ...options }), ...changes,
+      op: "request",
+      htype: 1,
+      hops: 1,
+      xid: this.#xid++,
+      secs: 0,
+      broadcast: false,
+      ciaddr: UNSPECIFIED,
+      yiaddr: UNSPECIFIED,
+      siaddr: UNSPECIFIED,
+      giaddr: LOOPBACK,
+      chaddr: macAddressToBytes(parseMacAddress(mac)),
+      sname: "",
+      file: "",
+      options: encodeOptions({ relayAgentInformation: RELAY, ...options }),
+      ...changes,
     };
     await this.raw(encodeMessage(message).bytes);
   }
@@ -118,7 +165,12 @@ class Rig implements AsyncDisposable {
   /** All of DISCOVER, OFFER, REQUEST, ACK. */
   async lease(mac: string, more: OptionValues = {}): Promise<Dhcp4Message> {
     const offer = await this.ask(mac, { messageType: "discover", ...more });
-    return await this.ask(mac, { messageType: "request", requestedAddress: offer.yiaddr, serverIdentifier: LOOPBACK, ...more });
+    return await this.ask(mac, {
+      messageType: "request",
+      requestedAddress: offer.yiaddr,
+      serverIdentifier: LOOPBACK,
+      ...more,
+    });
   }
 
   /** Until the service has seen everything sent so far: it answers a question that always has an answer. */
@@ -151,7 +203,11 @@ test("DISCOVER, OFFER, REQUEST, ACK: the lease is in the store when the ACK arri
 test("options come as asked and in the order asked, the relay's own last and unchanged — RFC 2131 §4.3.1, RFC 3046 §2.2", async () => {
   await using rig = await Rig.open();
   const relay = new Map([[1, Uint8Array.of(1, 2, 3)], ...RELAY]);
-  const offer = await rig.ask(A, { messageType: "discover", parameterRequestList: [42, 3], relayAgentInformation: relay });
+  const offer = await rig.ask(A, {
+    messageType: "discover",
+    parameterRequestList: [42, 3],
+    relayAgentInformation: relay,
+  });
   assert.deepEqual([...offer.options.keys()], [53, 54, 51, 58, 59, 1, 42, 3, 82]);
   assert.deepEqual(readOption(offer.options, "relayAgentInformation"), relay);
 });
@@ -160,7 +216,11 @@ test("the client identifier comes back — RFC 6842 §3", async () => {
   await using rig = await Rig.open();
   const offer = await rig.ask(A, { messageType: "discover", clientIdentifier: Uint8Array.of(255, 1, 2, 3) });
   assert.deepEqual(readOption(offer.options, "clientIdentifier"), Uint8Array.of(255, 1, 2, 3));
-  const nak = await rig.ask(A, { messageType: "request", requestedAddress: parseIpv4Address("192.0.2.1"), clientIdentifier: Uint8Array.of(255, 1, 2, 3) });
+  const nak = await rig.ask(A, {
+    messageType: "request",
+    requestedAddress: parseIpv4Address("192.0.2.1"),
+    clientIdentifier: Uint8Array.of(255, 1, 2, 3),
+  });
   assert.equal(readOption(nak.options, "messageType"), "nak");
   assert.deepEqual(readOption(nak.options, "clientIdentifier"), Uint8Array.of(255, 1, 2, 3));
   assert.equal(nak.yiaddr, UNSPECIFIED);
@@ -169,7 +229,10 @@ test("the client identifier comes back — RFC 6842 §3", async () => {
 
 test("no ACK leaves when the lease cannot be stored", async () => {
   await using rig = await Rig.open({}, (store) => ({
-    ...store, leases: store.leases, nodes: store.nodes, ports: store.ports,
+    ...store,
+    leases: store.leases,
+    nodes: store.nodes,
+    ports: store.ports,
     commit: () => Promise.reject(new Fault("storage", "store.full", "no space left")),
   }));
   const offer = await rig.ask(A, { messageType: "discover" });
@@ -187,7 +250,11 @@ test("a machine keeps its address from firmware to system, whatever identifier e
     tx.nodes.put(node);
     tx.ports.put(aPort(1, node.uuid, { address: parseMacAddress(A) }));
   });
-  const firmware = await rig.lease(A, { vendorClassIdentifier: "PXEClient:Arch:00007:UNDI:003001", clientSystemArchitecture: [7], clientIdentifier: Uint8Array.of(0, ...new Uint8Array(16).fill(9)) });
+  const firmware = await rig.lease(A, {
+    vendorClassIdentifier: "PXEClient:Arch:00007:UNDI:003001",
+    clientSystemArchitecture: [7],
+    clientIdentifier: Uint8Array.of(0, ...new Uint8Array(16).fill(9)),
+  });
   const ramdisk = await rig.lease(A, { clientIdentifier: Uint8Array.of(1, ...macAddressToBytes(parseMacAddress(A))) });
   const system = await rig.lease(A, { clientIdentifier: Uint8Array.of(255, 1, 2, 3, 4, 5) });
   assert.deepEqual([ramdisk.yiaddr, system.yiaddr], [firmware.yiaddr, firmware.yiaddr]);
@@ -199,7 +266,10 @@ test("a machine keeps its address from firmware to system, whatever identifier e
 
 test("two NICs that send the same UUID as identifier get an address each", async () => {
   await using rig = await Rig.open();
-  const pxe = { vendorClassIdentifier: "PXEClient:Arch:00000:UNDI:002001", clientIdentifier: Uint8Array.of(0, ...new Uint8Array(16).fill(9)) };
+  const pxe = {
+    vendorClassIdentifier: "PXEClient:Arch:00000:UNDI:002001",
+    clientIdentifier: Uint8Array.of(0, ...new Uint8Array(16).fill(9)),
+  };
   assert.notEqual((await rig.lease(A, pxe)).yiaddr, (await rig.lease(B, pxe)).yiaddr);
 });
 
@@ -217,7 +287,12 @@ test("iPXE is told not to wait for a ProxyDHCP server and gets its script in fil
     tx.nodes.put(node);
     tx.ports.put(aPort(1, node.uuid, { address: parseMacAddress(A) }));
   });
-  const offer = await rig.ask(A, { messageType: "discover", ipxe: new Map([[19, Uint8Array.of(1)]]), userClass: Buffer.from("iPXE"), parameterRequestList: [67, 66] });
+  const offer = await rig.ask(A, {
+    messageType: "discover",
+    ipxe: new Map([[19, Uint8Array.of(1)]]),
+    userClass: Buffer.from("iPXE"),
+    parameterRequestList: [67, 66],
+  });
   const url = "http://127.0.0.1:8080/boot/52-54-00-00-00-0a.ipxe";
   assert.equal(offer.file, url);
   assert.equal(readOption(offer.options, "bootfileName"), url);
@@ -235,10 +310,12 @@ test("only enrolled machines get an address when others are not served", async (
 test("what is not DHCP is counted and logged once a minute for each kind", async () => {
   await using rig = await Rig.open();
   for (let round = 0; round < 50; round += 1) await rig.raw(Uint8Array.of(1, 1, 6, 0, round));
-  for (let round = 0; round < 50; round += 1) await rig.send(A, { requestedAddress: LOOPBACK }, { options: new Map([[53, Uint8Array.of(99)]]) });
+  for (let round = 0; round < 50; round += 1)
+    await rig.send(A, { requestedAddress: LOOPBACK }, { options: new Map([[53, Uint8Array.of(99)]]) });
   await rig.settle();
   assert.equal(rig.service.counters().malformed, 100);
-  const logged = (): readonly LogFields[] => rig.lines.filter(({ event }) => event === "dhcp.malformed").map(({ fields }) => fields);
+  const logged = (): readonly LogFields[] =>
+    rig.lines.filter(({ event }) => event === "dhcp.malformed").map(({ fields }) => fields);
   assert.equal(logged().length, 2);
   await rig.clock.advance(61_000);
   await rig.raw(Uint8Array.of(1, 1, 6, 0, 0));
@@ -261,7 +338,10 @@ test("a flood of DISCOVERs from invented clients leaves no trace in the store an
 test("many REQUESTs at once are granted together, each its own address", async () => {
   let commits = 0;
   await using rig = await Rig.open({}, (store) => ({
-    ...store, leases: store.leases, nodes: store.nodes, ports: store.ports,
+    ...store,
+    leases: store.leases,
+    nodes: store.nodes,
+    ports: store.ports,
     commit: async (work, options) => {
       commits += 1;
       await new SystemClock().sleep(millis(20)); // a slow disk
@@ -271,7 +351,8 @@ test("many REQUESTs at once are granted together, each its own address", async (
   const macs = Array.from({ length: 50 }, (_, at) => `52:54:00:00:01:${at.toString(16).padStart(2, "0")}`);
   const offers: Ipv4Address[] = [];
   for (const mac of macs) offers.push((await rig.ask(mac, { messageType: "discover" })).yiaddr);
-  for (const [at, mac] of macs.entries()) await rig.send(mac, { messageType: "request", requestedAddress: offers[at], serverIdentifier: LOOPBACK });
+  for (const [at, mac] of macs.entries())
+    await rig.send(mac, { messageType: "request", requestedAddress: offers[at], serverIdentifier: LOOPBACK });
   const given = new Set<Ipv4Address>();
   for (const _ of macs) given.add((await rig.reply()).yiaddr);
   assert.equal(given.size, 50);
@@ -283,9 +364,26 @@ test("anything at all leaves the service serving", async () => {
   const seed = Number(process.env["FUZZ_SEED"] ?? 17);
   const random = new SeededRandom(seed);
   const real = encodeMessage({
-    op: "request", htype: 1, hops: 1, xid: 7, secs: 0, broadcast: false, ciaddr: UNSPECIFIED, yiaddr: UNSPECIFIED, siaddr: UNSPECIFIED, giaddr: LOOPBACK,
-    chaddr: macAddressToBytes(parseMacAddress(A)), sname: "", file: "",
-    options: encodeOptions({ messageType: "discover", parameterRequestList: [1, 3], clientSystemArchitecture: [7], vendorClassIdentifier: "PXEClient", relayAgentInformation: RELAY }),
+    op: "request",
+    htype: 1,
+    hops: 1,
+    xid: 7,
+    secs: 0,
+    broadcast: false,
+    ciaddr: UNSPECIFIED,
+    yiaddr: UNSPECIFIED,
+    siaddr: UNSPECIFIED,
+    giaddr: LOOPBACK,
+    chaddr: macAddressToBytes(parseMacAddress(A)),
+    sname: "",
+    file: "",
+    options: encodeOptions({
+      messageType: "discover",
+      parameterRequestList: [1, 3],
+      clientSystemArchitecture: [7],
+      vendorClassIdentifier: "PXEClient",
+      relayAgentInformation: RELAY,
+    }),
   }).bytes;
   for (let round = 0; round < 5000; round += 1) {
     const bytes = Uint8Array.from(real);
@@ -294,11 +392,16 @@ test("anything at all leaves the service serving", async () => {
     await rig.raw(bytes.subarray(0, random.below(3) === 0 ? random.below(bytes.length) : bytes.length));
   }
   await rig.clock.advance(1);
-  assert.ok(!rig.lines.some(({ event, fields }) => event === "dhcp.failed" && fields.code === "internal"), `seed ${seed}`);
+  assert.ok(
+    !rig.lines.some(({ event, fields }) => event === "dhcp.failed" && fields.code === "internal"),
+    `seed ${seed}`,
+  );
 });
 
 test("an independent decoder reads the offer as it is meant", async () => {
-  const { parse } = createRequire(import.meta.url)("dhcp/lib/protocol.js") as { parse: (bytes: Buffer) => { yiaddr: string; options: Record<number, unknown> } };
+  const { parse } = createRequire(import.meta.url)("dhcp/lib/protocol.js") as {
+    parse: (bytes: Buffer) => { yiaddr: string; options: Record<number, unknown> };
+  };
   await using rig = await Rig.open();
   const offer = await rig.ask(A, { messageType: "discover", parameterRequestList: [3, 15] });
   const order = { order: [...offer.options.keys()] };

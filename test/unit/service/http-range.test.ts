@@ -33,7 +33,8 @@ test("one range of bytes; several, and what is not of the form, get the whole �
   assert.deepEqual(ask({ range: "bytes=100-" }), { status: 416 });
   assert.deepEqual(ask({ range: "bytes=-0" }), { status: 416 });
   assert.deepEqual(ask({ range: "bytes=0-" }, 0), { status: 416 });
-  for (const range of ["bytes=5-4", "bytes=0-1,3-4", "bytes=-", "items=0-1", "bytes=a-b", "bytes=0-1;x"]) assert.deepEqual(ask({ range }), { status: 200 }, range);
+  for (const range of ["bytes=5-4", "bytes=0-1,3-4", "bytes=-", "items=0-1", "bytes=a-b", "bytes=0-1;x"])
+    assert.deepEqual(ask({ range }), { status: 200 }, range);
 });
 
 test("If-Range with another version gets the whole — RFC 9110 §13.1.5", () => {

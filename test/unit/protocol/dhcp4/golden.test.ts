@@ -11,7 +11,9 @@ import { readClient } from "../../../../src/service/dhcp-client.ts";
 const directory = resolve(import.meta.dirname, "../../../../../test/golden/dhcp4");
 
 function golden(name: string): Uint8Array {
-  const lines = readFileSync(join(directory, name), "utf8").split("\n").filter((line) => !line.startsWith("#"));
+  const lines = readFileSync(join(directory, name), "utf8")
+    .split("\n")
+    .filter((line) => !line.startsWith("#"));
   return Uint8Array.from(Buffer.from(lines.join("").replaceAll(" ", ""), "hex"));
 }
 
@@ -23,7 +25,11 @@ for (const name of names) {
   const bytes = golden(name);
   test(`${name} decodes and encodes to the same bytes`, () => {
     const message = decodeMessage(bytes);
-    const again = encodeMessage(message, { order: [...message.options.keys()], minimumSize: bytes.length, maximumSize: bytes.length });
+    const again = encodeMessage(message, {
+      order: [...message.options.keys()],
+      minimumSize: bytes.length,
+      maximumSize: bytes.length,
+    });
     assert.deepEqual(again.omitted, []);
     assert.equal(Buffer.from(again.bytes).toString("hex"), Buffer.from(bytes).toString("hex"));
   });

@@ -3,20 +3,38 @@ import { test } from "node:test";
 import { parseIpv4Address } from "../../../../src/core/brand.ts";
 import { isFault, MalformedFault } from "../../../../src/core/fault.ts";
 import { SeededRandom } from "../../../../src/core/random.ts";
-import { type Dhcp4Message, decodeMessage, encodeMessage, UNSPECIFIED } from "../../../../src/protocol/dhcp4/message.ts";
+import {
+  type Dhcp4Message,
+  decodeMessage,
+  encodeMessage,
+  UNSPECIFIED,
+} from "../../../../src/protocol/dhcp4/message.ts";
 import { encodeOptions, isOptionName, optionNameFromCode, readOption } from "../../../../src/protocol/dhcp4/options.ts";
 import { readClient } from "../../../../src/service/dhcp-client.ts";
 
 const base: Dhcp4Message = {
-  op: "request", htype: 1, hops: 0, xid: 0xdeadbeef, secs: 3, broadcast: true,
-  ciaddr: UNSPECIFIED, yiaddr: UNSPECIFIED, siaddr: UNSPECIFIED, giaddr: parseIpv4Address("10.1.2.3"),
-  chaddr: Uint8Array.of(0x52, 0x54, 0, 1, 2, 3), sname: "server", file: "file.efi",
+  op: "request",
+  htype: 1,
+  hops: 0,
+  xid: 0xdeadbeef,
+  secs: 3,
+  broadcast: true,
+  ciaddr: UNSPECIFIED,
+  yiaddr: UNSPECIFIED,
+  siaddr: UNSPECIFIED,
+  giaddr: parseIpv4Address("10.1.2.3"),
+  chaddr: Uint8Array.of(0x52, 0x54, 0, 1, 2, 3),
+  sname: "server",
+  file: "file.efi",
   options: encodeOptions({ messageType: "discover", hostName: "n1" }),
 };
 
 test("the fixed fields stand where RFC 2131 §2 puts them", () => {
   const { bytes } = encodeMessage(base);
-  assert.equal(Buffer.from(bytes.subarray(0, 44)).toString("hex"), "01010600deadbeef00038000000000000000000000000000" + "0a010203" + "525400010203" + "00".repeat(10));
+  assert.equal(
+    Buffer.from(bytes.subarray(0, 44)).toString("hex"),
+    "01010600deadbeef00038000000000000000000000000000" + "0a010203" + "525400010203" + "00".repeat(10),
+  );
   assert.equal(Buffer.from(bytes.subarray(236, 240)).toString("hex"), "63825363");
   assert.deepEqual(decodeMessage(bytes), base);
 });
@@ -26,7 +44,13 @@ test("no message is shorter than BOOTP's 300 bytes", () => {
 });
 
 test("options come in the order asked for, the others by code, relay agent information last — RFC 3046 §2.1", () => {
-  const options = new Map([[82, Uint8Array.of(1, 0)], [12, Uint8Array.of(65)], [53, Uint8Array.of(2)], [51, Uint8Array.of(0, 0, 0, 9)], [3, Uint8Array.of(1, 2, 3, 4)]]);
+  const options = new Map([
+    [82, Uint8Array.of(1, 0)],
+    [12, Uint8Array.of(65)],
+    [53, Uint8Array.of(2)],
+    [51, Uint8Array.of(0, 0, 0, 9)],
+    [3, Uint8Array.of(1, 2, 3, 4)],
+  ]);
   const { bytes } = encodeMessage({ ...base, options }, { order: [53, 82, 51, 99] });
   assert.deepEqual([...decodeMessage(bytes).options.keys()], [53, 51, 3, 12, 82]);
 });
@@ -78,7 +102,15 @@ test("an option may be empty, PADs may stand anywhere, END may be missing", () =
 });
 
 test("options that RFC 2131 §4.1 puts into file and sname are read in that order", () => {
-  const bytes = encodeMessage({ ...base, file: "", sname: "", options: new Map([[52, Uint8Array.of(3)], [53, Uint8Array.of(1)]]) }).bytes;
+  const bytes = encodeMessage({
+    ...base,
+    file: "",
+    sname: "",
+    options: new Map([
+      [52, Uint8Array.of(3)],
+      [53, Uint8Array.of(1)],
+    ]),
+  }).bytes;
   const area = Uint8Array.from(bytes);
   area.set([52, 1, 3, 53, 1, 1, 12, 1, 65, 255], 240);
   area.set([12, 1, 66, 255], 108); // file

@@ -8,13 +8,27 @@ import { toNetascii } from "../../../../src/protocol/tftp/netascii.ts";
 import { dataHeader, decodeTftp, encodeTftp, type TftpPacket } from "../../../../src/protocol/tftp/packet.ts";
 
 const PACKETS: readonly (readonly [string, TftpPacket, string])[] = [
-  ["RRQ", { kind: "rrq", file: "a/b", mode: "octet", options: new Map([["tsize", "0"]]) }, "0001612f62006f63746574007473697a65003000"],
+  [
+    "RRQ",
+    { kind: "rrq", file: "a/b", mode: "octet", options: new Map([["tsize", "0"]]) },
+    "0001612f62006f63746574007473697a65003000",
+  ],
   ["WRQ", { kind: "wrq", file: "x", mode: "netascii", options: new Map() }, "000278006e6574617363696900"],
   ["DATA", { kind: "data", block: 65535, bytes: Uint8Array.of(1, 2) }, "0003ffff0102"],
   ["empty DATA", { kind: "data", block: 1, bytes: Uint8Array.of() }, "00030001"],
   ["ACK", { kind: "ack", block: 7 }, "00040007"],
   ["ERROR", { kind: "error", code: 1, message: "no" }, "000500016e6f00"],
-  ["OACK", { kind: "oack", options: new Map([["blksize", "1468"], ["tsize", "9"]]) }, "0006626c6b73697a6500313436380074" + "73697a65003900"],
+  [
+    "OACK",
+    {
+      kind: "oack",
+      options: new Map([
+        ["blksize", "1468"],
+        ["tsize", "9"],
+      ]),
+    },
+    "0006626c6b73697a6500313436380074" + "73697a65003900",
+  ],
 ];
 for (const [name, packet, hex] of PACKETS) {
   test(`${name} encodes and decodes, and is refused when it is cut`, () => {
@@ -48,7 +62,8 @@ test("anything at all is read or refused as malformed", () => {
     if (bytes.length > 1 && random.below(4) !== 0) bytes.set([0, 1 + random.below(6)]);
     try {
       const packet = decodeTftp(bytes);
-      if (packet.kind !== "error") assert.deepEqual(decodeTftp(encodeTftp(packet)), packet, `seed ${seed}, round ${round}`);
+      if (packet.kind !== "error")
+        assert.deepEqual(decodeTftp(encodeTftp(packet)), packet, `seed ${seed}, round ${round}`);
     } catch (error) {
       assert.ok(error instanceof MalformedFault, `seed ${seed}, round ${round}: ${String(error)}`);
     }
@@ -56,10 +71,18 @@ test("anything at all is read or refused as malformed", () => {
 });
 
 test("options are answered within our limits, never unasked, and nonsense is as if it had not been asked — RFC 2347", () => {
-  const ask = (options: Readonly<Record<string, string>>, size: number | null = 100): readonly (readonly [string, string])[] => [
+  const ask = (
+    options: Readonly<Record<string, string>>,
+    size: number | null = 100,
+  ): readonly (readonly [string, string])[] => [
     ...negotiate(new Map(Object.entries(options)), { limits: { blksize: 1468, windowsize: 16 }, size }).answer,
   ];
-  assert.deepEqual(ask({ tsize: "0", blksize: "65464", windowsize: "200", timeout: "9" }), [["tsize", "100"], ["blksize", "1468"], ["windowsize", "16"], ["timeout", "9"]]);
+  assert.deepEqual(ask({ tsize: "0", blksize: "65464", windowsize: "200", timeout: "9" }), [
+    ["tsize", "100"],
+    ["blksize", "1468"],
+    ["windowsize", "16"],
+    ["timeout", "9"],
+  ]);
   assert.deepEqual(ask({ blksize: "7", windowsize: "0", timeout: "256", multicast: "" }), []);
   assert.deepEqual(ask({ blksize: "-1", tsize: "1e3", timeout: "0x10", windowsize: "99999999999999999999" }), []);
   assert.deepEqual(ask({ tsize: "0" }, null), []);
@@ -75,5 +98,6 @@ test("netascii: LF becomes CR LF, CR becomes CR NUL", () => {
 test("names are taken below the root or not at all", () => {
   assert.equal(rootedName("/grub//grub.cfg"), "grub/grub.cfg");
   assert.equal(rootedName("\\boot\\bcd"), "boot/bcd");
-  for (const name of ["", "/", "../x", "a/../b", "a/./b", ".hidden", "a\0b", "a\nb", "é", "x".repeat(256), "..\\x"]) assert.equal(rootedName(name), null, name);
+  for (const name of ["", "/", "../x", "a/../b", "a/./b", ".hidden", "a\0b", "a\nb", "é", "x".repeat(256), "..\\x"])
+    assert.equal(rootedName(name), null, name);
 });

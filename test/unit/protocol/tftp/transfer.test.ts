@@ -3,7 +3,15 @@ import { test } from "node:test";
 import { SeededRandom } from "../../../../src/core/random.ts";
 import { negotiate } from "../../../../src/protocol/tftp/negotiation.ts";
 import type { TftpPacket } from "../../../../src/protocol/tftp/packet.ts";
-import { advance, type Advance, beginTransfer, blockRange, type Transfer, type TransferInput, type TransferOutput } from "../../../../src/protocol/tftp/transfer.ts";
+import {
+  advance,
+  type Advance,
+  beginTransfer,
+  blockRange,
+  type Transfer,
+  type TransferInput,
+  type TransferOutput,
+} from "../../../../src/protocol/tftp/transfer.ts";
 
 const limits = { blksize: 1468, windowsize: 64 };
 
@@ -25,7 +33,9 @@ const packet = (value: TftpPacket): TransferInput => ({ kind: "packet", packet: 
 const timeout: TransferInput = { kind: "timeout" };
 
 function blocks(outputs: readonly TransferOutput[]): readonly string[] {
-  return outputs.flatMap((output) => (output.kind === "data" ? [`${output.first}+${output.count}`] : output.kind === "arm" ? [] : [output.kind]));
+  return outputs.flatMap((output) =>
+    output.kind === "data" ? [`${output.first}+${output.count}`] : output.kind === "arm" ? [] : [output.kind],
+  );
 }
 
 test("without options the first block comes at once, then one per ACK, the last one short — RFC 1350 §2", () => {
@@ -35,7 +45,9 @@ test("without options the first block comes at once, then one per ACK, the last 
   const last = play(transfer, start, ack(1), ack(2));
   assert.deepEqual(blocks(last.outputs), ["3+1"]);
   assert.deepEqual(blockRange(last.transfer, 3), { offset: 1024, length: 0 });
-  assert.deepEqual(play(transfer, start, ack(1), ack(2), ack(3)).outputs, [{ kind: "done", result: { kind: "complete" } }]);
+  assert.deepEqual(play(transfer, start, ack(1), ack(2), ack(3)).outputs, [
+    { kind: "done", result: { kind: "complete" } },
+  ]);
 });
 
 test("an empty file is one empty block", () => {
@@ -47,7 +59,13 @@ test("an empty file is one empty block", () => {
 test("options are answered first and data waits for ACK 0 — RFC 2347", () => {
   const transfer = begin(5000, { blksize: "1000", tsize: "0", unknown: "7" });
   const offered = play(transfer, start);
-  assert.deepEqual(offered.outputs[0], { kind: "oack", options: new Map([["blksize", "1000"], ["tsize", "5000"]]) });
+  assert.deepEqual(offered.outputs[0], {
+    kind: "oack",
+    options: new Map([
+      ["blksize", "1000"],
+      ["tsize", "5000"],
+    ]),
+  });
   assert.deepEqual(blocks(play(transfer, start, ack(7)).outputs), []);
   assert.deepEqual(blocks(play(transfer, start, ack(0)).outputs), ["1+1"]);
 });
@@ -108,15 +126,27 @@ test("progress after a timeout makes the next wait short again", () => {
 });
 
 test("a client that wanted only the size declines with an ERROR, which is no failure", () => {
-  const step = play(begin(9000, { tsize: "0" }), start, packet({ kind: "error", code: 8, message: "User aborted the transfer" }));
-  assert.deepEqual(step.outputs, [{ kind: "done", result: { kind: "declined", code: 8, message: "User aborted the transfer" } }]);
+  const step = play(
+    begin(9000, { tsize: "0" }),
+    start,
+    packet({ kind: "error", code: 8, message: "User aborted the transfer" }),
+  );
+  assert.deepEqual(step.outputs, [
+    { kind: "done", result: { kind: "declined", code: 8, message: "User aborted the transfer" } },
+  ]);
   const aborted = play(begin(9000), start, packet({ kind: "error", code: 3, message: "disk full" }));
   assert.deepEqual(aborted.outputs, [{ kind: "done", result: { kind: "aborted", code: 3, message: "disk full" } }]);
 });
 
 test("DATA from a reader ends the transfer with an error; the request again is passed over", () => {
-  assert.deepEqual(blocks(play(begin(9000), start, packet({ kind: "data", block: 1, bytes: Uint8Array.of() })).outputs), ["error", "done"]);
-  assert.deepEqual(play(begin(9000), start, packet({ kind: "rrq", file: "x", mode: "octet", options: new Map() })).outputs, []);
+  assert.deepEqual(
+    blocks(play(begin(9000), start, packet({ kind: "data", block: 1, bytes: Uint8Array.of() })).outputs),
+    ["error", "done"],
+  );
+  assert.deepEqual(
+    play(begin(9000), start, packet({ kind: "rrq", file: "x", mode: "octet", options: new Map() })).outputs,
+    [],
+  );
 });
 
 test("after the end nothing moves", () => {
@@ -178,13 +208,15 @@ for (const windowsize of [1, 2, 7, 16, 64]) {
         transfer = step.transfer.silent >= 5 ? { ...step.transfer, silent: 0 } : step.transfer;
         for (const output of step.outputs) {
           if (output.kind === "data") {
-            for (let block = output.first; block < output.first + output.count; block += 1) wire.push({ kind: "data", first: block, count: 1 });
+            for (let block = output.first; block < output.first + output.count; block += 1)
+              wire.push({ kind: "data", first: block, count: 1 });
           } else if (output.kind === "oack") wire.push(output);
         }
         sent += wire.length;
         wire = unreliable(wire, random);
         for (const output of wire) {
-          const answer = output.kind === "oack" ? client.oack() : output.kind === "data" ? client.data(output.first) : undefined;
+          const answer =
+            output.kind === "oack" ? client.oack() : output.kind === "data" ? client.data(output.first) : undefined;
           if (answer !== undefined) back.push(answer);
         }
         wire = [];
@@ -192,7 +224,10 @@ for (const windowsize of [1, 2, 7, 16, 64]) {
         assert.ok(sent < 300_000 && silence < 200, `seed ${seed}, run ${run}: it does not end`);
       }
       // Not doubled for ever: a fifth lost on a window of w costs w blocks at most for each.
-      assert.ok(sent <= (transfer.blocks + 10) * (2 + windowsize), `seed ${seed}, run ${run}: ${sent} sent for ${transfer.blocks}`);
+      assert.ok(
+        sent <= (transfer.blocks + 10) * (2 + windowsize),
+        `seed ${seed}, run ${run}: ${sent} sent for ${transfer.blocks}`,
+      );
     }
   });
 }

@@ -1,0 +1,55 @@
+import { readFile } from "node:fs/promises";
+import { type Ipv4Address, type MacAddress, parseMacAddress } from "../core/brand.ts";
+import type { Clock } from "../core/clock.ts";
+import type { Millis } from "../core/units.ts";
+import type { DatagramSocket } from "./datagram.ts";
+
+/** Where the kernel shows what its ARP has learned. @source proc(5) */
+const NEIGHBOURS = "/proc/net/arp";
+/** Flags of a neighbour whose hardware address is known. @source linux/if_arp.h ATF_COM */
+const COMPLETE = 0x2;
+/** "Discard": nobody is disturbed by an empty datagram there. */
+const DISCARD_PORT = 9;
+const LOOKS = 5;
+
+/**
+ * Who has an address on a link, asked without privileges: an empty datagram makes the kernel ask by ARP, and its table
+ * tells who answered. A machine that left a short while ago may still stand in the table.
+ */
+export class ArpProbe {
+  readonly #clock: Clock;
+  readonly #wait: Millis;
+
+  constructor(options: { readonly clock: Clock; readonly wait: Millis }) {
+    this.#clock = options.clock;
+    this.#wait = options.wait;
+  }
+
+  /** The hardware address of who answered within the time, or null. `socket` is bound to the link's interface. */
+  async holder(
+    address: Ipv4Address,
+    link: { readonly interface: string; readonly socket: DatagramSocket },
+  ): Promise<MacAddress | null> {
+    try {
+      await link.socket.send(new Uint8Array(0), { address, port: DISCARD_PORT });
+    } catch {
+      return null; // no route: nobody on this link can have it
+    }
+    for (let look = 0; look < LOOKS; look += 1) {
+      await this.#clock.sleep((this.#wait / LOOKS) as Millis);
+      const found = neighbour(await readFile(NEIGHBOURS, "latin1"), address, link.interface);
+      if (found !== null) return found;
+    }
+    return null;
+  }
+}
+
+/** The complete entry for the address in the kernel's table. */
+export function neighbour(table: string, address: Ipv4Address, name: string): MacAddress | null {
+  for (const line of table.split("\n").slice(1)) {
+    const [ip, , flags, hardware, , device] = line.split(/\s+/);
+    if (ip !== address || device !== name || hardware === undefined) continue;
+    if ((Number(flags) & COMPLETE) !== 0) return parseMacAddress(hardware);
+  }
+  return null;
+}

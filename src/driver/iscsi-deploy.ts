@@ -1,7 +1,9 @@
 import { Fault } from "../core/fault.ts";
 import { numberProperty, stringProperty, type JsonObject } from "../core/json.ts";
 import { millis, type Millis } from "../core/units.ts";
+import type { Node } from "../domain/node.ts";
 import type { PlannedStep, StepKind } from "../domain/operation.ts";
+import { checkConfigDrive } from "../image/config-drive.ts";
 import type { HolePolicy, StreamRequest, StreamProgress, StreamResult, TargetResult } from "../image/stream.ts";
 import { agentOf, type Agent, type AgentConnector } from "./agent.ts";
 import { agentCleanSteps, bootAgent, machineArguments, runInBandStep } from "./agent-clean.ts";
@@ -34,7 +36,10 @@ export interface IscsiDeployOptions {
     options: CallOptions & { readonly onProgress: (bytes: number, total: number) => void },
   ) => Promise<HeldImage>;
   /** The config drive for the agent: base64 of a gzipped ISO 9660. */
-  readonly buildConfigDrive: (configdrive: string, options: CallOptions) => Promise<string>;
+  readonly buildConfigDrive: (
+    configdrive: string,
+    options: CallOptions & Pick<Node, "uuid" | "name">,
+  ) => Promise<string>;
   readonly stream: (
     request: StreamRequest,
     options: { readonly signal: AbortSignal; readonly onProgress?: (progress: StreamProgress) => void },
@@ -56,7 +61,10 @@ export function iscsiDeploy(options: IscsiDeployOptions): StepInterface {
   });
   return {
     validate(task: Task, kind: StepKind): void {
-      if (kind === "deploy") instanceImage(task.node.instanceInfo);
+      if (kind !== "deploy") return;
+      instanceImage(task.node.instanceInfo);
+      const configdrive = stringProperty(task.node.instanceInfo, "configdrive");
+      if (configdrive !== undefined) checkConfigDrive(configdrive);
     },
     steps: [
       deployStep("deploy", 100, (context) => bootAgent(context, options.callbackTimeout)),
@@ -188,7 +196,12 @@ async function writeConfigDrive(context: StepContext, options: IscsiDeployOption
   const configdrive = stringProperty(context.node.instanceInfo, "configdrive");
   if (configdrive === undefined) return { kind: "done" };
   const { signal, log } = context;
-  const content = await options.buildConfigDrive(configdrive, { signal, log });
+  const content = await options.buildConfigDrive(configdrive, {
+    signal,
+    log,
+    uuid: context.node.uuid,
+    name: context.node.name,
+  });
   const hints = rootDeviceHints(context.node);
   await agentOf(context.node, options.connect).run(
     "deploy.execute_deploy_step",

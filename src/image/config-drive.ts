@@ -18,10 +18,10 @@ const ISO9660_AT = 0x8001;
 const BOOT_SIGNATURE_AT = 510;
 
 export interface ConfigDriveOptions {
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
   /** Put into meta_data where it lacks them. */
-  readonly uuid?: string;
-  readonly name?: string | null;
+  readonly uuid?: string | undefined;
+  readonly name?: string | null | undefined;
 }
 
 /**
@@ -39,8 +39,19 @@ export async function buildConfigDrive(configdrive: Json, options: ConfigDriveOp
   }
   const text = configdrive.trim();
   if (text.startsWith("{")) return fromParts(parseObject(text, FIELD), options);
-  if (/^https?:\/\//i.test(text)) return checkedImage(await fetchText(text, options.signal));
+  if (isUrl(text)) return checkedImage(await fetchText(text, options.signal));
   return checkedImage(text);
+}
+
+/** Whether buildConfigDrive would take it, as far as that can be said without fetching it. @throws Fault invalid (names the field) */
+export function checkConfigDrive(configdrive: string): void {
+  const text = configdrive.trim();
+  if (text.startsWith("{")) configDriveFiles(parseObject(text, FIELD));
+  else if (!isUrl(text)) checkedImage(text);
+}
+
+function isUrl(text: string): boolean {
+  return /^https?:\/\//i.test(text);
 }
 
 /** The files of a config drive, as OpenStack and EC2 lay them out. @source nova/virt/configdrive.py; openstacksdk baremetal/configdrive.py */

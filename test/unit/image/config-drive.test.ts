@@ -10,7 +10,7 @@ import { after, test } from "node:test";
 import { gunzipSync, gzipSync } from "node:zlib";
 import type { Fault } from "../../../src/core/fault.ts";
 import type { Json } from "../../../src/core/json.ts";
-import { buildConfigDrive, configDriveFiles } from "../../../src/image/config-drive.ts";
+import { buildConfigDrive, checkConfigDrive, configDriveFiles } from "../../../src/image/config-drive.ts";
 import { encodeIso9660, type IsoFile } from "../../../src/image/iso9660.ts";
 
 const root = mkdtempSync(join(tmpdir(), "ironrack-configdrive-"));
@@ -119,6 +119,12 @@ test("what is in the agent's form already passes through, line breaks removed", 
   assert.equal(await buildConfigDrive(`${made64.replaceAll(/(.{76})/g, "$1\n")}\n`), made64);
 });
 
+test("what would be taken passes the check beforehand, a URL unseen", async () => {
+  checkConfigDrive(JSON.stringify(drive));
+  checkConfigDrive(await buildConfigDrive(drive));
+  checkConfigDrive("https://site.example.org/drive");
+});
+
 test("a URL is fetched", async () => {
   const made64 = await buildConfigDrive(drive);
   const server = createServer((request, response) => {
@@ -162,6 +168,11 @@ const bad: readonly (readonly [string, Json, string])[] = [
 ];
 for (const [title, value, field] of bad) {
   test(`refused, naming ${field}: ${title}`, async () => {
+    if (typeof value === "string")
+      assert.throws(
+        () => checkConfigDrive(value),
+        (error: Fault) => error.detail["field"] === field,
+      );
     await assert.rejects(
       buildConfigDrive(value),
       (error: Fault) => error.kind === "invalid" && error.detail["field"] === field,

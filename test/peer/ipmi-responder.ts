@@ -161,20 +161,14 @@ export class IpmiResponder {
   #outsideSession(bytes: Buffer, from: RemoteInfo): void {
     const message = bytes.subarray(14, 14 + (bytes[13] ?? 0));
     if (message[1] !== 0x18) return;
-    if (message[5] === 0x54)
-      return this.#sendOutside(this.#response(message, this.#cipherSuites(message[8] ?? 0)), from);
     if (message[5] !== 0x38) return;
     const v20 = this.#options.ipmi20 ?? true;
     const asked = ((message[6] ?? 0) & 0x80) !== 0 && v20;
     const kg = this.#options.bmcKey === undefined ? 0 : 0x20;
     const data = Buffer.from([0, 1, asked ? 0x80 : 0x04, 0x04 | (asked ? kg : 0), asked ? 0x02 : 0, 0, 0, 0, 0]);
     const answer = this.#response(message, data);
-    this.#sendOutside(answer, from);
-  }
-
-  #sendOutside(answer: Buffer, to: RemoteInfo): void {
     const header = Buffer.from([6, 0, 0xff, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, answer.length]);
-    this.#send(Buffer.concat([header, answer]), to);
+    this.#send(Buffer.concat([header, answer]), from);
   }
 
   /** Get Channel Cipher Suites, §22.15: the records in pieces of 16 bytes. */
@@ -316,7 +310,12 @@ export class IpmiResponder {
   }
 
   #inSession(bytes: Buffer, payload: Buffer, from: RemoteInfo): void {
-    const session = this.#sessions.get(bytes.readUInt32LE(6));
+    const id = bytes.readUInt32LE(6);
+    // Session 0, before any login: Get Channel Cipher Suites alone.
+    if (id === 0 && payload[1] === 0x18 && payload[5] === 0x54) {
+      return this.#sendPlain(0x00, this.#response(payload, this.#cipherSuites(payload[8] ?? 0)), from);
+    }
+    const session = this.#sessions.get(id);
     if (session?.state !== "active") return;
     const sequence = bytes.readUInt32LE(10);
     const { suite } = session;

@@ -132,6 +132,17 @@ for (const suite of [3, 17]) {
   });
 }
 
+test("ipmitool, left to itself, learns from the responder of the tests what it offers and takes suite 17", async () => {
+  await using responder = await IpmiResponder.start({
+    users: [{ name: "admin", password: "secret", privilege: 4 }],
+    suites: [3, 17],
+  });
+  const login = ["-I", "lanplus", "-H", "127.0.0.1", "-p", String(responder.port), "-U", "admin", "-P", "secret"];
+  const { stderr, stdout } = await run("ipmitool", [...login, "-v", "power", "status"]);
+  assert.match(stdout, /is off/);
+  assert.match(stdout + stderr, /Using best available cipher suite 17/);
+});
+
 for (const suite of [3, 8, 17]) {
   test(`suite ${suite}: FreeIPMI and we change and read the same power over the responder of the tests`, async () => {
     await using responder = await IpmiResponder.start({

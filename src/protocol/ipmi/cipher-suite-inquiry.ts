@@ -6,8 +6,8 @@ import {
 } from "./command/get-channel-cipher-suites.ts";
 import { completionFault } from "./completion-code.ts";
 import { waitOf, type ExchangeInput, type ExchangeStep, type RetryPlan } from "./exchange.ts";
-import { decodePlainAnswer, encodePlainRequest } from "./plain-request.ts";
-import { decodeSessionPacket } from "./session-packet.ts";
+import { decodeSessionPacket, encodeSessionPacket } from "./session-packet.ts";
+import { decodeSessionlessAnswer, encodeSessionlessRequest } from "./sessionless-request.ts";
 
 /** The list index has six bits. @source IPMI 2.0 table 22-17 */
 const MOST_CHUNKS = 64;
@@ -49,7 +49,9 @@ export function advanceCipherSuiteInquiry(state: CipherSuiteInquiry, input: Exch
 
 function send(state: CipherSuiteInquiry): Step {
   const next = { ...state, attempt: state.attempt + 1, rqSeq: (state.rqSeq + 1) % 64 };
-  const bytes = encodePlainRequest(getChannelCipherSuites, { index: state.index }, next.rqSeq);
+  // In an RMCP+ packet of session 0: BMCs that know the command know the form, and it is what ipmitool sends.
+  const payload = encodeSessionlessRequest(getChannelCipherSuites, { index: state.index }, next.rqSeq);
+  const bytes = encodeSessionPacket({ type: "ipmi", encrypted: false, sessionId: 0, sequence: 0, payload });
   return {
     state: next,
     outputs: [
@@ -61,8 +63,10 @@ function send(state: CipherSuiteInquiry): Step {
 
 function receive(state: CipherSuiteInquiry, bytes: Uint8Array): Step {
   const packet = decodeSessionPacket(bytes, 0);
-  if (packet.kind !== "1.5") return drop(state, `a ${packet.type} out of turn`, false);
-  const answer = decodePlainAnswer(getChannelCipherSuites, state.rqSeq, packet.payload);
+  if (packet.kind !== "2.0" || packet.type !== "ipmi" || packet.encrypted || packet.sessionId !== 0) {
+    return drop(state, "a packet of another exchange", false);
+  }
+  const answer = decodeSessionlessAnswer(getChannelCipherSuites, state.rqSeq, packet.payload);
   if (answer.kind === "other") return drop(state, "an answer to another request", false);
   if (answer.kind === "refused") {
     return fail(state, completionFault(answer.completionCode, getChannelCipherSuites.name));

@@ -5,7 +5,7 @@ import {
   type AuthenticationCapabilities,
 } from "./command/get-channel-authentication-capabilities.ts";
 import { waitOf, type ExchangeInput, type ExchangeOutput, type ExchangeStep, type RetryPlan } from "./exchange.ts";
-import { decodePlainAnswer, encodePlainRequest } from "./plain-request.ts";
+import { decodeSessionlessAnswer, encodeSessionlessRequest } from "./sessionless-request.ts";
 import { decodeOpenSessionResponse, encodeOpenSessionRequest } from "./open-session.ts";
 import { privilegeLevels, type PrivilegeLevel } from "./privilege-level.ts";
 import {
@@ -21,7 +21,7 @@ import { decodeRakp2, decodeRakp4, encodeRakp1, encodeRakp3 } from "./rakp-messa
 import { rakpFault, rakpStatus } from "./rakp-status.ts";
 import { emptyWindow } from "./sequence-window.ts";
 import type { Session } from "./session.ts";
-import { decodeSessionPacket, encodeSessionPacket, type PayloadType } from "./session-packet.ts";
+import { decodeSessionPacket, encodePlainPacket, encodeSessionPacket, type PayloadType } from "./session-packet.ts";
 
 /** Look the user up by name, whatever privilege the entry has: what all clients do. @source IPMI 2.0 table 13-11, byte 25 bit 4 */
 const NAME_ONLY = 0x10;
@@ -137,12 +137,12 @@ function packetOf(state: Handshake): Uint8Array | undefined {
   const { phase, tag } = state;
   const suite = suiteOf(state);
   switch (phase.kind) {
-    case "capabilities":
-      return encodePlainRequest(
-        getChannelAuthenticationCapabilities,
-        { privilege: state.options.privilege },
-        tag & 0x3f,
-      );
+    case "capabilities": {
+      // In the form of IPMI 1.5, which BMCs of both versions answer. @source IPMI 2.0 §13.14
+      const { privilege } = state.options;
+      const payload = encodeSessionlessRequest(getChannelAuthenticationCapabilities, { privilege }, tag & 0x3f);
+      return encodePlainPacket({ sequence: 0, sessionId: 0, payload });
+    }
     case "open-session": {
       const request = {
         tag,
@@ -200,7 +200,7 @@ function receive(state: Handshake, bytes: Uint8Array): Step {
 }
 
 function receiveCapabilities(state: Handshake, payload: Uint8Array): Step {
-  const answer = decodePlainAnswer(getChannelAuthenticationCapabilities, state.tag & 0x3f, payload);
+  const answer = decodeSessionlessAnswer(getChannelAuthenticationCapabilities, state.tag & 0x3f, payload);
   if (answer.kind === "other") return drop(state, "an answer to another request", false);
   // A BMC that refuses the question may still open a session; whether it does is seen at the next step.
   if (answer.kind === "refused") return enter(state, { kind: "open-session" });

@@ -6,6 +6,10 @@ import { millis } from "../../../../src/core/units.ts";
 import { decodeAsf } from "../../../../src/protocol/ipmi/asf.ts";
 import { decodeCipherSuiteRecords } from "../../../../src/protocol/ipmi/command/get-channel-cipher-suites.ts";
 import { getChassisStatus } from "../../../../src/protocol/ipmi/command/get-chassis-status.ts";
+import {
+  advanceCipherSuiteInquiry,
+  beginCipherSuiteInquiry,
+} from "../../../../src/protocol/ipmi/cipher-suite-inquiry.ts";
 import type { ExchangeInput } from "../../../../src/protocol/ipmi/exchange.ts";
 import { advanceHandshake, beginHandshake } from "../../../../src/protocol/ipmi/handshake.ts";
 import { decodeLanMessage } from "../../../../src/protocol/ipmi/lan-message.ts";
@@ -145,5 +149,22 @@ test(`a request fed with anything never throws and never takes it for the answer
     state = step.state;
     assert.ok(step.outputs.every((output) => output.kind === "ignored"));
     onlyMalformed(() => open(session, bytes));
+  }
+});
+
+test(`an inquiry for cipher suites fed with anything never throws and comes to an end (IRONRACK_SEED=${seed})`, () => {
+  for (let run = 0; run < 200; run += 1) {
+    let state = beginCipherSuiteInquiry({ attempts: 2, first: millis(1), growth: 1 });
+    let input: ExchangeInput = { kind: "start", iv: random.bytes(16) };
+    let ended = false;
+    for (let step = 0; step < 400 && !ended; step += 1) {
+      const next = advanceCipherSuiteInquiry(state, input);
+      state = next.state;
+      ended = next.outputs.some((output) => output.kind === "done" || output.kind === "failed");
+      const iv = random.bytes(16);
+      input =
+        random.below(20) === 0 ? { kind: "timeout", iv, network: undefined } : { kind: "packet", iv, bytes: mutant() };
+    }
+    assert.ok(ended);
   }
 });

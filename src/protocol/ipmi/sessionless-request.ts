@@ -1,15 +1,14 @@
 import { ByteReader } from "../../core/byte-reader.ts";
 import type { IpmiCommand } from "./command.ts";
 import { BMC_ADDRESS, CONSOLE_ADDRESS, decodeLanMessage, encodeLanMessage } from "./lan-message.ts";
-import { encodePlainPacket } from "./session-packet.ts";
 
-/** A request outside any session, in the form of IPMI 1.5: what may be asked before logging in. `rqSeq` has six bits. */
-export function encodePlainRequest<Request>(
+/** The IPMI message of a request that is made before logging in. `rqSeq` has six bits. */
+export function encodeSessionlessRequest<Request>(
   command: IpmiCommand<Request, unknown>,
   request: Request,
   rqSeq: number,
 ): Uint8Array {
-  const payload = encodeLanMessage({
+  return encodeLanMessage({
     toAddress: BMC_ADDRESS,
     netFn: command.netFn,
     toLun: 0,
@@ -19,20 +18,19 @@ export function encodePlainRequest<Request>(
     command: command.command,
     data: command.encode(request),
   });
-  return encodePlainPacket({ sequence: 0, sessionId: 0, payload });
 }
 
-export type PlainAnswer<Response> =
+export type SessionlessAnswer<Response> =
   | { readonly kind: "answer"; readonly response: Response }
   | { readonly kind: "refused"; readonly completionCode: number }
   | { readonly kind: "other" };
 
-/** What the payload of such a packet says about the request; `other` if it answers another one. @throws MalformedFault */
-export function decodePlainAnswer<Response>(
+/** What a message says about that request; `other` if it answers another one. @throws MalformedFault */
+export function decodeSessionlessAnswer<Response>(
   command: IpmiCommand<never, Response>,
   rqSeq: number,
   payload: Uint8Array,
-): PlainAnswer<Response> {
+): SessionlessAnswer<Response> {
   const message = decodeLanMessage(payload);
   if (message.netFn !== command.netFn + 1 || message.command !== command.command || message.sequence !== rqSeq) {
     return { kind: "other" };

@@ -1,3 +1,4 @@
+import { renderFile, renderMarkdown } from "../src/config/document.ts";
 import { VERSION } from "../src/core/version.ts";
 import { asyncApi } from "../src/mqtt/async-api.ts";
 import { channelDocument } from "../src/mqtt/channel-document.ts";
@@ -20,5 +21,13 @@ export async function channelDocuments(): Promise<ReadonlyMap<string, string>> {
         2,
       )}\n`,
     ],
+  ]);
+}
+
+/** The shipped configuration and its documentation, both made of the one table of keys. */
+export function configDocuments(): ReadonlyMap<string, string> {
+  return new Map([
+    ["appliance.conf", renderFile()],
+    ["docs/configuration.md", renderMarkdown()],
   ]);
 }

@@ -3,6 +3,23 @@ import { configTable } from "./table.ts";
 
 const WIDTH = 116;
 
+const INTRODUCTION = `# Configuration
+
+\`ironrackd\` reads \`/etc/ironrack/appliance.conf\` (TOML) and then, in the order of their names, the files \`conf.d/*.conf\` beside it.
+A later file replaces single keys; \`[[dhcp.reservations]]\` adds up. \`[boot] interface\` and \`address\` must be given; every other key
+has a default or may be left out. The shipped file names every key.
+
+\`ironrackd --check-config\` or \`ironrack config check FILE\` tells every problem at once, as \`FILE:LINE:COLUMN: section.key: what is wrong\`,
+with the key that was probably meant. With a problem the daemon does not start.
+
+A key that ends in \`password_file\` names a file that others cannot read, or, without a slash, a systemd credential
+(\`LoadCredential=NAME:PATH\` in a drop-in of the unit). The credential \`store-key\`, if there is one, is the key that encrypts secrets in
+the store (64 hexadecimal digits); without it the key is made at the first start as \`store.key\` in \`state_dir\`. Keep a copy of it:
+without it the BMCs' passwords in the store cannot be read.
+
+This file is generated from \`src/config/table.ts\` (\`npm run docs\`).
+`;
+
 /** The text of the appliance.conf that is shipped: every key with its meaning, defaults commented out. */
 export function renderFile(): string {
   const lines = comment(
@@ -48,9 +65,9 @@ function comment(text: string): string[] {
   return [...lines, line];
 }
 
-/** All keys as Markdown tables, a section each. */
+/** docs/configuration.md: how the file is read, and all keys as tables, a section each. */
 export function renderMarkdown(): string {
-  const parts: string[] = [];
+  const parts: string[] = [INTRODUCTION];
   for (const [name, { sentence, fields }] of Object.entries(configTable)) {
     parts.push(
       `### [${name}]`,

@@ -6,6 +6,7 @@ import { afterEach, beforeEach, test } from "node:test";
 import { Secret } from "../../../src/core/secret.ts";
 import { absent, type Field } from "../../../src/config/field.ts";
 import { renderFile, renderMarkdown } from "../../../src/config/document.ts";
+import { configDocuments } from "../../documents.ts";
 import { checkConfig, ConfigFault, loadConfig, problemLine } from "../../../src/config/load.ts";
 import { configTable } from "../../../src/config/table.ts";
 
@@ -27,9 +28,11 @@ function problems(text: string): readonly string[] {
   return checkConfig(write(text)).problems.map(problemLine);
 }
 
-test("the shipped appliance.conf is what the table renders", () => {
-  assert.equal(readFileSync("appliance.conf", "utf8"), renderFile());
-});
+for (const [path, text] of configDocuments()) {
+  test(`${path} is what the table of keys renders (npm run docs)`, () => {
+    assert.equal(readFileSync(path, "utf8"), text);
+  });
+}
 
 test("the shipped file is valid as it is", () => {
   assert.equal(loadConfig("appliance.conf").boot.interface, "eth1");

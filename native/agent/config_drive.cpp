@@ -69,7 +69,11 @@ Result<ConfigDriveWritten> write_config_drive(const Machine& machine, Log& log, 
     std::optional<Partition> target;
     for (const Partition& partition : table->partitions) {
         const bool labelled = partition.name == label || holds_config_drive(*disk, table->offset_of(partition), table->size_of(partition));
-        if (labelled && table->size_of(partition) >= image.size()) {
+        if (labelled && table->size_of(partition) < image.size()) {
+            // A second one of that label beside it would leave it to chance which one the system reads.
+            return fail(FaultKind::invalid, partition_path(path, partition.number) + " is labelled config-2 and too small for " + std::to_string(image.size()) + " bytes");
+        }
+        if (labelled) {
             target = partition;
             log.info("config-drive.partition-reused", {{"disk", path}, {"number", partition.number}});
             break;

@@ -20,8 +20,8 @@ struct ConfigDriveWritten {
 // base64 of a filesystem image, gzip'ed or plain; at most 64 MiB unpacked.
 Result<Bytes> decode_config_drive(std::string_view text);
 
-// Writes the image into the partition that carries the label config-2 if it is large enough, else into a new one.
-// Repeating it gives the same partition.
+// Writes the image into the partition that carries the label config-2 (a fault if it is too small), else into a new one
+// at the disk's end. Repeating it gives the same partition.
 Result<ConfigDriveWritten> write_config_drive(const Machine& machine, Log& log, const std::string& disk, ByteSpan image);
 
 }  // namespace agent

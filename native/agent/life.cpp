@@ -1,11 +1,14 @@
 #include "life.hpp"
 
 #include "file.hpp"
+#include "inventory/disks.hpp"
 #include "inventory/interfaces.hpp"
 #include "inventory/inventory.hpp"
+#include "root_device.hpp"
 #include "tls_certificate.hpp"
 
 #include <algorithm>
+#include <charconv>
 #include <random>
 #include <sys/reboot.h>
 #include <thread>
@@ -21,6 +24,7 @@ using std::chrono::seconds;
 constexpr seconds shortest_backoff(1);
 constexpr seconds longest_backoff(30);
 constexpr seconds busy_pause(5);
+constexpr seconds disks_settled_after(2);
 constexpr int refusals_of_inspection = 3;
 
 // 1, 2, 4 … 30 s.
@@ -121,6 +125,7 @@ void Life::report_inventory(ApiClient& api, const std::stop_token& stop)
         log_.error("inspection.callback-invalid", {{"reason", callback.error().message}});
         return;
     }
+    wait_for_disks(stop);
     Backoff backoff;
     for (int refusals = 0; !stop.stop_requested();) {
         const auto taken = api.continue_inspection(*callback, collect_inspection(machine_, command_line_), stop);
@@ -140,12 +145,42 @@ void Life::report_inventory(ApiClient& api, const std::stop_token& stop)
     }
 }
 
+// Disks behind a slow controller appear one after another: the list counts when it has a root disk and did not change for
+// two seconds, or when the time is up (as in IPA: ipa-disk-wait-attempts of ipa-disk-wait-delay seconds).
+void Life::wait_for_disks(const std::stop_token& stop)
+{
+    const auto number = [&](const char* name, int otherwise) {
+        const std::string text = command_line_.value_of(name).value_or("");
+        int value = otherwise;
+        std::from_chars(text.data(), text.data() + text.size(), value);
+        return std::clamp(value, 0, 600);
+    };
+    const auto end = std::chrono::steady_clock::now() + seconds(number("ipa-disk-wait-attempts", 10)) * number("ipa-disk-wait-delay", 3);
+    std::vector<std::string> before;
+    auto unchanged_since = std::chrono::steady_clock::now();
+    while (!stop.stop_requested() && std::chrono::steady_clock::now() < end) {
+        const auto disks = collect_disks(machine_);
+        std::vector<std::string> names;
+        std::ranges::transform(disks, std::back_inserter(names), &Disk::name);
+        if (names != before) {
+            before = names;
+            unchanged_since = std::chrono::steady_clock::now();
+        } else if (choose_root_device(disks, Json::object()) && std::chrono::steady_clock::now() - unchanged_since >= disks_settled_after) {
+            return;
+        }
+        pause(milliseconds(250), stop);
+    }
+}
+
 bool Life::look_up(ApiClient& api, const std::stop_token& stop)
 {
     for (Backoff backoff; !stop.stop_requested(); pause(backoff.next(), stop)) {
         const auto addresses = own_addresses();
         auto found = api.lookup(addresses, kept_.node_uuid, stop);
         if (!found) {
+            if (found.error().kind == FaultKind::not_found) {
+                kept_.node_uuid.clear();  // it may be enrolled anew under another one
+            }
             log_.warn("lookup.failed", {{"kind", name_of(found.error().kind)}, {"reason", found.error().message}, {"addresses", addresses.size()}});
             continue;
         }

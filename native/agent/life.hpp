@@ -37,6 +37,7 @@ public:
 private:
     std::vector<std::string> own_addresses() const;
     void report_inventory(ApiClient& api, const std::stop_token& stop);
+    void wait_for_disks(const std::stop_token& stop);
     bool look_up(ApiClient& api, const std::stop_token& stop);  // false: stopped
     Result<void> serve(const ApiClient& api);
     void prepare_commands(bool ipv6);

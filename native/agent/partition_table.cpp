@@ -158,6 +158,13 @@ Result<PartitionTable> read_mbr(const BlockDevice& disk)
     return table;
 }
 
+// An image for sectors of 512 bytes on a disk of 4096, or the reverse: its GPT header lies at the other place.
+bool is_for_other_sectors(const BlockDevice& disk)
+{
+    Bytes bytes(8);
+    return disk.read(disk.sector_size() == 512 ? 4096 : 512, bytes).has_value() && std::ranges::equal(bytes, std::string_view("EFI PART"));
+}
+
 struct Gap {
     std::uint64_t first_lba;
     std::uint64_t sectors;
@@ -214,7 +221,7 @@ Result<Partition> append_partition(BlockDevice& disk, const Machine& machine, st
         return std::unexpected(table.error());
     }
     if (table->kind == PartitionTable::Kind::none) {
-        return fail(FaultKind::invalid, disk.path() + " has no partition table");
+        return fail(FaultKind::invalid, disk.path() + " has no partition table" + (is_for_other_sectors(disk) ? " for its sectors of " + std::to_string(disk.sector_size()) + " bytes: the image was made for others" : ""));
     }
     const bool is_gpt = table->kind == PartitionTable::Kind::gpt;
     if (is_gpt && table->backup_lba != disk.size() / disk.sector_size() - 1) {

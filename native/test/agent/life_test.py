@@ -45,7 +45,7 @@ def running(prepare=None, cmdline="", extra=(), ironic=None):
             prepare(machine)
         fake = ironic or FakeIronic()
         stack.callback(fake.close)
-        agent = Agent(PROGRAM, machine, f"ipa-api-url=http://127.0.0.1:{fake.port} BOOTIF=01-52-54-00-00-00-02 {cmdline}", extra)
+        agent = Agent(PROGRAM, machine, f"ipa-api-url=http://127.0.0.1:{fake.port} BOOTIF=01-52-54-00-00-00-02 ipa-disk-wait-attempts=1 {cmdline}", extra)
         try:
             agent.follow(fake.wait_for("/v1/heartbeat/")[0][4])
             yield agent, fake, machine
@@ -578,6 +578,18 @@ def _():
                 1, "ironrack: debian", 1, 2048, 32768, bytes.fromhex("443322116655887799aabbccddeeff00"), 2, 2, "\\EFI\\debian\\shimx64.efi")
             assert machine.read(f"efivars/BootOrder-{GLOBAL}") == b"\x07\0\0\0\x01\0\0\0"
             assert sorted(os.listdir(machine.path("efivars"))) == sorted(f"{name}-{GLOBAL}" for name in ("Boot0000", "Boot0001", "BootOrder"))
+
+
+@rule("a partition labelled config-2 that is too small is a fault, and no second one is made")
+def _():
+    def prepare(machine):
+        machine.add_disk(100 * MIB, template("gpt"))
+    with running(prepare) as (agent, _, machine):
+        disk = machine.disks[0]
+        agent.succeed("deploy.execute_deploy_step", config_drive_step(iso("config-2")) | {"root_device": {"name": disk}}, TOKEN)
+        larger = agent.command("deploy.execute_deploy_step", config_drive_step(iso("config-2", 3 * MIB)) | {"root_device": {"name": disk}}, TOKEN)
+        assert larger["command_status"] == "FAILED" and "too small" in larger["command_error"]["message"], larger
+        assert len(sfdisk_json(disk)["partitions"]) == 3
 
 
 @rule("the boot entry of an MBR disk carries the disk's signature")

@@ -4,7 +4,8 @@ import { millis, type Millis } from "../core/units.ts";
 import type { IpmiCommand } from "../protocol/ipmi/command.ts";
 import { getDeviceId } from "../protocol/ipmi/command/get-device-id.ts";
 import { NO_ANSWER } from "../protocol/ipmi/request-exchange.ts";
-import { IpmiSession, type IpmiCounters, type IpmiParts, type IpmiTarget, type IpmiWait } from "./ipmi-session.ts";
+import type { IpmiCounters, IpmiParts } from "./ipmi-exchange.ts";
+import { IpmiSession, type IpmiTarget, type IpmiWait } from "./ipmi-session.ts";
 
 /** BMCs have four sessions or so, for everybody, and forget an idle one after 60 s: ours ends sooner and politely. */
 const IDLE: Millis = millis(20_000);

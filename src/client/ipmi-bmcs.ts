@@ -1,7 +1,8 @@
 import { createHash } from "node:crypto";
 import type { IpmiCommand } from "../protocol/ipmi/command.ts";
 import { IpmiBmc } from "./ipmi-bmc.ts";
-import type { IpmiParts, IpmiTarget, IpmiWait } from "./ipmi-session.ts";
+import type { IpmiParts } from "./ipmi-exchange.ts";
+import type { IpmiTarget, IpmiWait } from "./ipmi-session.ts";
 
 /** The rack's BMCs, one `IpmiBmc` for each address. */
 export class IpmiBmcs implements AsyncDisposable {

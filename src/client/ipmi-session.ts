@@ -1,19 +1,18 @@
-import type { Clock } from "../core/clock.ts";
-import { Fault, isFault, toFault } from "../core/fault.ts";
+import { Fault, isFault } from "../core/fault.ts";
 import type { Log } from "../core/log.ts";
-import type { Random } from "../core/random.ts";
 import type { Secret } from "../core/secret.ts";
 import { millis, type Millis } from "../core/units.ts";
 import { UdpSocket } from "../net/udp-socket.ts";
 import type { IpmiCommand } from "../protocol/ipmi/command.ts";
 import { closeSession } from "../protocol/ipmi/command/close-session.ts";
 import { setSessionPrivilegeLevel } from "../protocol/ipmi/command/set-session-privilege-level.ts";
-import type { Advance, ExchangeInput, RetryPlan } from "../protocol/ipmi/exchange.ts";
+import type { RetryPlan } from "../protocol/ipmi/exchange.ts";
 import { advanceCipherSuiteInquiry, beginCipherSuiteInquiry } from "../protocol/ipmi/cipher-suite-inquiry.ts";
 import { advanceHandshake, beginHandshake } from "../protocol/ipmi/handshake.ts";
 import { privilegeLevels, type PrivilegeLevel } from "../protocol/ipmi/privilege-level.ts";
 import { advanceRequest, beginRequest, type RequestExchange } from "../protocol/ipmi/request-exchange.ts";
 import type { Session } from "../protocol/ipmi/session.ts";
+import { runExchange, type IpmiCounters, type IpmiParts } from "./ipmi-exchange.ts";
 
 /** A BMC and who logs in there. */
 export interface IpmiTarget {
@@ -33,22 +32,8 @@ export interface IpmiWait {
   readonly log: Log;
 }
 
-export interface IpmiParts {
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly retries?: RetryPlan;
-}
-
 /** Four packets, 8 s: a BMC that is busy with its own affairs is silent for a second or two. */
 export const defaultRetries: RetryPlan = { attempts: 4, first: millis(1000), growth: 1.5 };
-
-export interface IpmiCounters {
-  sent: number;
-  received: number;
-  ignored: number;
-  malformed: number;
-  timeouts: number;
-}
 
 /** One RMCP+ session with one BMC. Not for concurrent use: `IpmiBmc` queues. */
 export class IpmiSession implements AsyncDisposable {
@@ -96,15 +81,23 @@ export class IpmiSession implements AsyncDisposable {
         },
       );
       const session = new IpmiSession(socket, parts, counters, result);
-      const granted = await session.request(setSessionPrivilegeLevel, { privilege: target.privilege }, wait);
-      if (granted.privilege < privilegeLevels[target.privilege]) {
-        await session.close();
-        const sentence = `the BMC granted privilege level ${granted.privilege} instead of ${target.privilege}; raise the user's limit in the BMC`;
-        throw new Fault("refused", "ipmi.privilege", `IPMI login refused: ${sentence}`);
-      }
+      await session.#raisePrivilege(target.privilege, wait);
       return session;
     } catch (error) {
       await socket.close();
+      throw error;
+    }
+  }
+
+  /** A session that may not do what it is for is given back. */
+  async #raisePrivilege(privilege: PrivilegeLevel, wait: IpmiWait): Promise<void> {
+    try {
+      const granted = await this.request(setSessionPrivilegeLevel, { privilege }, wait);
+      if (granted.privilege >= privilegeLevels[privilege]) return;
+      const sentence = `the BMC granted privilege level ${granted.privilege} instead of ${privilege}; raise the user's limit in the BMC`;
+      throw new Fault("refused", "ipmi.privilege", `IPMI login refused: ${sentence}`);
+    } catch (error) {
+      if (isFault(error) && error.kind === "refused") await this.close();
       throw error;
     }
   }
@@ -197,78 +190,5 @@ async function withOffer(
   } catch (trouble) {
     if (!isFault(trouble) || wait.signal.aborted) throw trouble;
     return error;
-  }
-}
-
-/** Drives a pure exchange over the socket to its end. `observe` sees every state, also that of a failure or an abort. */
-async function runExchange<State, Result>(
-  socket: UdpSocket,
-  parts: IpmiParts,
-  counters: IpmiCounters,
-  begin: State,
-  advance: Advance<State, Result>,
-  { signal }: { readonly signal: AbortSignal },
-  observe?: (state: State) => void,
-): Promise<{ readonly result: Result }> {
-  const { clock, random } = parts;
-  let state = begin;
-  let armed = clock.deadline(millis(0), signal);
-  try {
-    let input: ExchangeInput = { kind: "start", iv: random.bytes(16) };
-    let network: Fault | undefined;
-    for (;;) {
-      const step = advance(state, input);
-      state = step.state;
-      observe?.(state);
-      for (const output of step.outputs) {
-        switch (output.kind) {
-          case "send":
-            counters.sent += 1;
-            network = undefined;
-            await socket.send(output.bytes).catch((error: unknown) => (network = toFault(error)));
-            break;
-          case "arm":
-            armed[Symbol.dispose]();
-            armed = clock.deadline(output.after, signal);
-            break;
-          case "ignored":
-            counters.ignored += 1;
-            if (output.malformed) counters.malformed += 1;
-            break;
-          case "done":
-            return { result: output.result };
-          case "failed":
-            throw output.fault;
-        }
-      }
-      const next = await nextInput(socket, random, armed.signal, signal);
-      if (next.kind === "timeout") counters.timeouts += 1;
-      if (next.kind === "packet") counters.received += 1;
-      input = next.kind === "timeout" ? { ...next, network: next.network ?? network } : next;
-    }
-  } finally {
-    armed[Symbol.dispose]();
-  }
-}
-
-/** The next packet, or the end of the armed time. What the network says meanwhile does not shorten the wait: a BMC that restarts comes back. */
-async function nextInput(
-  socket: UdpSocket,
-  random: Random,
-  armed: AbortSignal,
-  signal: AbortSignal,
-): Promise<Exclude<ExchangeInput, { kind: "start" }>> {
-  let network: Fault | undefined;
-  for (;;) {
-    try {
-      const { bytes } = await socket.receive({ signal: armed });
-      return { kind: "packet", bytes, iv: random.bytes(16) };
-    } catch (error) {
-      const fault = toFault(error);
-      if (signal.aborted) throw fault;
-      if (armed.aborted) return { kind: "timeout", iv: random.bytes(16), network };
-      if (fault.kind !== "unreachable") throw fault;
-      network = fault;
-    }
   }
 }

@@ -8,7 +8,8 @@ import { Secret } from "../../../src/core/secret.ts";
 import { millis } from "../../../src/core/units.ts";
 import { IpmiBmc } from "../../../src/client/ipmi-bmc.ts";
 import { IpmiBmcs } from "../../../src/client/ipmi-bmcs.ts";
-import type { IpmiParts, IpmiTarget } from "../../../src/client/ipmi-session.ts";
+import type { IpmiParts } from "../../../src/client/ipmi-exchange.ts";
+import type { IpmiTarget } from "../../../src/client/ipmi-session.ts";
 import {
   bootFlags,
   getSystemBootFlags,
@@ -101,6 +102,8 @@ test("wrong user, wrong password, privilege and cipher suite are refusals with c
   await assert.rejects(ask({ username: "nobody" }), codeIs("ipmi.rakp.0d", "refused"));
   await assert.rejects(ask({ password: new Secret("Secret") }), codeIs("ipmi.rakp.0f", "refused"));
   await assert.rejects(ask({ username: "operator" }), codeIs("ipmi.completion.81", "refused"));
+  await parts.clock.sleep(millis(20));
+  assert.equal(bmc.activeSessions, 0, "a login that was refused after the handshake is given back");
   bmc.strictRole = true;
   await assert.rejects(ask({ username: "operator" }), codeIs("ipmi.rakp.0a", "refused"));
   await assert.rejects(ask({ cipherSuites: [17] }), codeIs("ipmi.rakp.11", "refused"));

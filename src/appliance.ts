@@ -215,6 +215,7 @@ interface DriverParts {
 /** The hardware types of this appliance, the first the most usual. */
 function hardwareTypes({ config, clock, bmcs, images }: DriverParts): readonly HardwareType[] {
   const { conductor, deploy, iscsi } = config;
+  const powerLimits = { hard: conductor.powerChangeTimeout, soft: conductor.softPowerOffTimeout };
   const cleanPriorities: Record<string, number> = {};
   if (deploy.eraseDevicesMetadataPriority !== null)
     cleanPriorities["erase_devices_metadata"] = deploy.eraseDevicesMetadataPriority;
@@ -242,7 +243,7 @@ function hardwareTypes({ config, clock, bmcs, images }: DriverParts): readonly H
       ["agent", agentInspect({ waitTimeout: conductor.inspectCallbackTimeout, fastTrack: conductor.fastTrack })],
     ]),
   };
-  return [ipmiHardwareType({ bmcs, clock, ...network }), fakeHardware()];
+  return [ipmiHardwareType({ bmcs, clock, powerLimits, ...network }), fakeHardware()];
 }
 
 interface ServiceParts {

@@ -176,7 +176,6 @@ export const configTable = {
       1800,
       "How long inspection waits for the ramdisk's report.",
     ),
-    rescue_callback_timeout: defaulted(duration(10, 86_400), 1800, "How long a rescue waits for the ramdisk's agent."),
     heartbeat_timeout: defaulted(duration(5, 3600), 60, "Told to agents, which report at 0.3 to 0.6 of it."),
     power_change_timeout: defaulted(
       duration(5, 3600),
@@ -190,7 +189,6 @@ export const configTable = {
       "Pause between two readings of every node's power state; 0: never.",
     ),
     power_sync_workers: defaulted(integer(1, 64), 8, "BMCs that are read at the same time."),
-    workers: defaulted(integer(1, 1000), 50, "Nodes that are worked on at the same time."),
     lock_wait: defaulted(
       duration(0, 60),
       3,
@@ -211,11 +209,15 @@ export const configTable = {
   }),
   deploy: section("How disks are cleaned and written.", {
     hole_policy: defaulted(
-      oneOf("write-zeroes", "discard", "disk-is-blank"),
+      oneOf("discard", "write-zeroes", "disk-is-blank"),
       "discard",
-      "What is done where the image has no data: write zeroes, discard where the disk then reads zeroes (else write), or leave what is there.",
+      "What is done where the image has a hole: discard where the disk then reads zeroes, else write zeroes; always write zeroes; or leave the disk as it is, which is known to read zeroes.",
     ),
-    verify: defaulted(oneOf("none", "read-back"), "none", "Whether what was written is read back and compared."),
+    verify: defaulted(
+      oneOf("none", "read-back"),
+      "none",
+      "Whether what was written is read back from the disk and compared.",
+    ),
     erase_devices_metadata_priority: optional(
       integer(0, 1000),
       99,

@@ -1,9 +1,7 @@
-import type { IpmiBmcs } from "../../client/ipmi-bmcs.ts";
-import type { Clock } from "../../core/clock.ts";
 import type { HardwareType } from "../interfaces.ts";
 import { ipmiProperties } from "./driver-info.ts";
 import { IpmiManagement } from "./management.ts";
-import { IpmiPower } from "./power.ts";
+import { IpmiPower, type IpmiPowerParts } from "./power.ts";
 
 /**
  * Hardware type `ipmi`: any machine whose BMC speaks IPMI 2.0 over LAN. Boot, deploy and inspect go over the network and
@@ -11,10 +9,7 @@ import { IpmiPower } from "./power.ts";
  * @source Ironic drivers/ipmi.py
  */
 export function ipmiHardwareType(
-  parts: { readonly bmcs: Pick<IpmiBmcs, "request">; readonly clock: Clock } & Pick<
-    HardwareType,
-    "boot" | "deploy" | "inspect"
-  >,
+  parts: IpmiPowerParts & Pick<HardwareType, "boot" | "deploy" | "inspect">,
 ): HardwareType {
   const { boot, deploy, inspect } = parts;
   return {

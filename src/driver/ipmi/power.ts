@@ -41,15 +41,30 @@ const deviceFor: Readonly<Record<BootTarget, BootDevice | undefined>> = {
   disk: "disk",
 };
 
+/** How long a machine may take to show the state that was asked for: switched, or asked to shut down by itself. */
+export interface PowerLimits {
+  readonly hard: Millis;
+  readonly soft: Millis;
+}
+
+export interface IpmiPowerParts {
+  readonly bmcs: Pick<IpmiBmcs, "request">;
+  readonly clock: Clock;
+  /** A minute and ten, if not given. */
+  readonly powerLimits?: PowerLimits;
+}
+
 /** Power over IPMI 2.0. Ironic's name: `ipmitool`. */
 export class IpmiPower implements PowerInterface {
   readonly supported: readonly PowerTarget[] = Object.keys(powerTargets) as PowerTarget[];
   readonly #bmcs: Pick<IpmiBmcs, "request">;
   readonly #clock: Clock;
+  readonly #limits: PowerLimits;
 
-  constructor(parts: { readonly bmcs: Pick<IpmiBmcs, "request">; readonly clock: Clock }) {
+  constructor(parts: IpmiPowerParts) {
     this.#bmcs = parts.bmcs;
     this.#clock = parts.clock;
+    this.#limits = parts.powerLimits ?? { hard: HARD_LIMIT, soft: SOFT_LIMIT };
   }
 
   validate(task: Task): void {
@@ -66,13 +81,13 @@ export class IpmiPower implements PowerInterface {
       case "power on":
         return await this.#turnOn(task, info, options);
       case "power off":
-        return await this.#reach(info, actions.off, HARD_LIMIT, options);
+        return await this.#reach(info, actions.off, this.#limits.hard, options);
       case "soft power off":
-        return await this.#reach(info, actions["soft off"], SOFT_LIMIT, options);
+        return await this.#reach(info, actions["soft off"], this.#limits.soft, options);
       case "rebooting":
-        return await this.#offAndOn(task, info, actions.off, HARD_LIMIT, options);
+        return await this.#offAndOn(task, info, actions.off, this.#limits.hard, options);
       case "soft rebooting":
-        return await this.#offAndOn(task, info, actions["soft off"], SOFT_LIMIT, options);
+        return await this.#offAndOn(task, info, actions["soft off"], this.#limits.soft, options);
       default:
         return assertNever(target);
     }
@@ -97,7 +112,7 @@ export class IpmiPower implements PowerInterface {
     const device = info.forceBootDevice ? deviceFor[task.node.bootTarget] : undefined;
     if (device !== undefined)
       await writeBootDevice(this.#bmcs, info, { device, persistent: false }, task.node.bootMode, options);
-    return await this.#reach(info, actions.on, HARD_LIMIT, options);
+    return await this.#reach(info, actions.on, this.#limits.hard, options);
   }
 
   async #read(info: IpmiDriverInfo, options: CallOptions): Promise<PowerState> {

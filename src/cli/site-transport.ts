@@ -1,6 +1,6 @@
 import type { Clock } from "../core/clock.ts";
 import { Fault, isFault, toFault } from "../core/fault.ts";
-import type { Json, JsonObject } from "../core/json.ts";
+import { isJsonObject, type Json, type JsonObject } from "../core/json.ts";
 import type { Random } from "../core/random.ts";
 import { millis, seconds } from "../core/units.ts";
 import type { HistoryEntry } from "../domain/history.ts";
@@ -35,6 +35,8 @@ export class SiteTransport implements Transport {
   readonly #listeners = new Set<(event: HistoryEntry) => void>();
   #connection: Promise<MqttConnection> | undefined;
   #everConnected = false;
+  /** What the rack's retained status says. */
+  #online: boolean | undefined;
 
   constructor(parts: SiteTransportParts) {
     this.#parts = parts;
@@ -109,7 +111,12 @@ export class SiteTransport implements Transport {
     const { site, rack, server } = this.#parts;
     if (!sent)
       return trouble ?? new Fault("unreachable", "broker.unreachable", `the broker ${server.url} could not be reached`);
-    const message = `rack ${site}/${rack} did not answer in time; is it online? See its status topic: ${this.#topics.status}`;
+    const states = {
+      true: "its status topic says that it is online",
+      false: "its status topic says that it is offline",
+      undefined: "it has no status topic; are --site and --rack right?",
+    };
+    const message = `rack ${site}/${rack} did not answer in time; ${states[`${this.#online}`]}`;
     return new Fault("timeout", "rack.silent", message, trouble === undefined ? {} : { cause: trouble });
   }
 
@@ -153,13 +160,22 @@ export class SiteTransport implements Transport {
       signal,
     );
     this.#everConnected = true;
-    await connection.subscribe([this.#replyTopic, ...(this.#listeners.size > 0 ? [this.#topics.event] : [])]);
+    await connection.subscribe([
+      this.#replyTopic,
+      this.#topics.status,
+      ...(this.#listeners.size > 0 ? [this.#topics.event] : []),
+    ]);
     return connection;
   }
 
   #receive(message: MqttMessage): void {
     const text = Buffer.from(message.payload).toString("utf8");
     try {
+      if (message.topic === this.#topics.status) {
+        const status = parseJson(text);
+        this.#online = isJsonObject(status) && status["online"] === true;
+        return;
+      }
       if (message.topic === this.#topics.event) {
         const event = parseEvent(parseJson(text) as Json);
         for (const listener of this.#listeners) listener(event);

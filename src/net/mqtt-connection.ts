@@ -103,10 +103,12 @@ export class MqttConnection implements AsyncDisposable {
     const client = mqtt.connect(parts.server.url, clientOptions(parts));
     let trouble: Fault | undefined;
     client.on("error", (error) => {
-      trouble = brokerFault(error, parts.server.url);
+      trouble ??= brokerFault(error, parts.server.url);
+      // After bytes that are not MQTT the library would only wait for the keepalive.
+      client.stream.destroy();
     });
     client.on("disconnect", (packet) => {
-      trouble = disconnected(packet.reasonCode ?? 0);
+      trouble ??= disconnected(packet.reasonCode ?? 0);
     });
     const ended = new AbortController();
     // The library sends the PUBACK after the callback. An error given to it would be swallowed, so we end the connection ourselves.

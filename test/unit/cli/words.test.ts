@@ -126,7 +126,8 @@ test("a config drive is read from JSON, a file, a directory and an ISO image", a
     assert.deepEqual(await readConfigDrive(at("drive.json", JSON.stringify(drive))), drive);
     const iso = Buffer.alloc(0x9000);
     iso.write("CD001", 0x8001, "latin1");
-    assert.deepEqual(gunzipSync(Buffer.from(String(await readConfigDrive(at("drive.iso", iso))), "base64")), iso);
+    const packed = await readConfigDrive(at("drive.iso", iso));
+    assert.deepEqual(gunzipSync(Buffer.from(packed as string, "base64")), iso);
     const zipped = gzipSync(iso);
     assert.equal(await readConfigDrive(at("drive.iso.gz", zipped)), zipped.toString("base64"));
     at("meta_data.json", '{"uuid":"1"}');

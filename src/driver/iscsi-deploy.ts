@@ -67,6 +67,11 @@ export function iscsiDeploy(options: IscsiDeployOptions): StepInterface {
       if (configdrive !== undefined) checkConfigDrive(configdrive);
     },
     steps: [
+      deployStep("fetch_image", 110, async (context) => {
+        // Before the machine is touched: an image that is not there or not the right one changes nothing.
+        using _image = await fetchImage(context, options);
+        return { kind: "done" };
+      }),
       deployStep("deploy", 100, (context) => bootAgent(context, options.callbackTimeout)),
       deployStep("write_image", 80, (context) => writeImage(context, options)),
       deployStep("write_configdrive", 70, (context) => writeConfigDrive(context, options)),
@@ -99,10 +104,21 @@ export function iscsiDeploy(options: IscsiDeployOptions): StepInterface {
   };
 }
 
+async function fetchImage(context: StepContext, options: IscsiDeployOptions): Promise<HeldImage> {
+  const { node, machine, signal, log } = context;
+  return await options.fetchImage(instanceImage(node.instanceInfo), {
+    signal,
+    log,
+    onProgress: (bytes, total) => {
+      if (total > 0) machine.report({ bytes, total });
+    },
+  });
+}
+
 async function writeImage(context: StepContext, options: IscsiDeployOptions): Promise<StepOutcome> {
   const { node, machine, signal, log } = context;
   const wanted = instanceImage(node.instanceInfo);
-  using image = await options.fetchImage(wanted, { signal, log, onProgress: () => {} });
+  using image = await fetchImage(context, options);
   const agent = agentOf(node, options.connect);
   const iqn = `iqn.2026-01.org.ironrack:${node.uuid}`;
   for (let attempt = 1; ; attempt += 1) {

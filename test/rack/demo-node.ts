@@ -47,7 +47,9 @@ export class DemoNode {
   /** Takes an event of the rack; keeps what the report needs. */
   event(event: JsonObject): void {
     if (event["name"] !== this.#name || event["type"] !== "node.step.progress") return;
-    const progress = streamProgress(objectProperty(event, "data") ?? {});
+    const data = objectProperty(event, "data") ?? {};
+    if (data["step"] !== "deploy.write_image") return;
+    const progress = streamProgress(data);
     const at = Date.parse(stringProperty(event, "time") ?? "");
     this.#streams = [...this.#streams, { at, progress }];
   }

@@ -50,6 +50,7 @@ function ironrack(logLevel: "info" | "warn"): Server {
         leaseTime_s: 3600,
         unicast: false,
         probe: true,
+        proxy: false,
         nodes: [],
         discovery: false,
         loaders: {},

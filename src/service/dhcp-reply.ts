@@ -3,6 +3,7 @@ import type { Millis } from "../core/units.ts";
 import type { NetworkBoot } from "../domain/boot-plan.ts";
 import { type Dhcp4Message, type Encoded, encodeMessage, UNSPECIFIED } from "../protocol/dhcp4/message.ts";
 import { ipxeOptions } from "../protocol/dhcp4/ipxe-options.ts";
+import { useBootFileNow } from "../protocol/dhcp4/pxe-options.ts";
 import { dhcpOptions, encodeOption, type OptionBytes } from "../protocol/dhcp4/options.ts";
 import type { DhcpClient } from "./dhcp-client.ts";
 
@@ -35,6 +36,8 @@ const code = {
   bootfileName: dhcpOptions.bootfileName.code,
   vendorClassIdentifier: dhcpOptions.vendorClassIdentifier.code,
   ipxe: dhcpOptions.ipxe.code,
+  vendorSpecificInformation: dhcpOptions.vendorSpecificInformation.code,
+  clientMachineIdentifier: dhcpOptions.clientMachineIdentifier.code,
   message: dhcpOptions.message.code,
 } as const;
 
@@ -129,4 +132,46 @@ function addBoot(options: Map<number, Uint8Array>, client: DhcpClient, boot: Net
   if (boot.file.length > FILE_FIELD || asked?.includes(code.bootfileName) === true) {
     options.set(code.bootfileName, encodeOption("bootfileName", boot.file));
   }
+}
+
+/** A name in a reply of the proxy: what an offer tells firmware to load, and nothing about addresses. */
+export interface ProxyContents {
+  readonly type: "offer" | "ack";
+  readonly server: Ipv4Address;
+  readonly boot: Extract<NetworkBoot, { readonly kind: "file" }>;
+}
+
+/**
+ * A ProxyDHCP reply: no address, no lease, but the class that firmware waits for and its machine identifier again. BIOS
+ * firmware and iPXE are told to load the file without looking for boot servers; UEFI firmware asks again on port 4011,
+ * and some of it passes over offers that forbid this (as seen by pixiecore).
+ * @source PXE 2.1 §2.2.3, tables 2-2 and 2-4
+ */
+export function encodeProxyReply(request: Dhcp4Message, client: DhcpClient, contents: ProxyContents): Encoded {
+  const { boot, server, type } = contents;
+  const options = new Map<number, Uint8Array>();
+  options.set(code.messageType, encodeOption("messageType", type));
+  options.set(code.serverIdentifier, encodeOption("serverIdentifier", server));
+  options.set(code.vendorClassIdentifier, encodeOption("vendorClassIdentifier", boot.vendorClass ?? "PXEClient"));
+  const machine = request.options.get(code.clientMachineIdentifier);
+  if (machine !== undefined) options.set(code.clientMachineIdentifier, machine);
+  if (client.clientIdentifier !== undefined) options.set(code.clientIdentifier, client.clientIdentifier);
+  if (boot.vendorClass === null && (client.firmware.program === "ipxe" || client.firmware.platform === "bios")) {
+    options.set(code.vendorSpecificInformation, useBootFileNow());
+  }
+  if (boot.by === "tftp") options.set(code.tftpServerName, encodeOption("tftpServerName", boot.server));
+  options.set(code.bootfileName, encodeOption("bootfileName", boot.file));
+  const relay = request.options.get(code.relayAgentInformation);
+  if (relay !== undefined) options.set(code.relayAgentInformation, relay);
+  const fields = fixedFields(request, {
+    type,
+    yiaddr: UNSPECIFIED,
+    server,
+    leaseTime: null,
+    hostname: null,
+    options: new Map(),
+    boot,
+    message: null,
+  });
+  return encodeMessage({ ...fields, options }, { order: FIRST, maximumSize: client.maximumSize });
 }

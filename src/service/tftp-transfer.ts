@@ -1,9 +1,9 @@
 import type { Clock } from "../core/clock.ts";
-import { assertNever, MalformedFault } from "../core/fault.ts";
+import { assertNever, isFault, MalformedFault } from "../core/fault.ts";
 import type { Millis } from "../core/units.ts";
 import type { DatagramEndpoint, DatagramSocket, ReceivedDatagram } from "../net/datagram.ts";
 import { type TftpErrorName, tftpErrors } from "../protocol/tftp/error-code.ts";
-import { dataHeader, decodeTftp, encodeTftp, type TftpPacket } from "../protocol/tftp/packet.ts";
+import { dataHeader, decodeTftp, encodeTftp } from "../protocol/tftp/packet.ts";
 import {
   advance,
   blockRange,
@@ -24,148 +24,175 @@ export interface RunningTransfer {
   readonly onMalformed: (fault: MalformedFault) => void;
 }
 
-/** The loop around the exchange: hands it what arrives and does what it says, until it is over. @throws Fault storage, unreachable */
+/** The loop around the exchange: hands it what arrives and does what it says, until it is over. @throws Fault storage */
 export async function runTransfer(begin: Transfer, run: RunningTransfer): Promise<TransferResult> {
-  const inbox = new Inbox(run);
+  const loop = new TransferLoop(begin, run);
+  const onAbort = (): void => loop.stop();
+  run.signal.addEventListener("abort", onAbort, { once: true });
   try {
-    let transfer = begin;
-    let input: TransferInput | undefined = { kind: "start" };
-    while (input !== undefined) {
-      const step = advance(transfer, input);
-      transfer = step.transfer;
-      for (const output of step.outputs) {
-        const result = await carryOut(transfer, output, run, inbox);
-        if (result !== undefined) return result;
-      }
-      input = await inbox.next();
-    }
-    await sendError(run, "notDefined", "the server stops");
-    return { kind: "lost", reason: "the server stops" };
-  } catch (error) {
-    await sendError(run, "notDefined", "the file cannot be read").catch(() => undefined);
-    throw error;
+    return await loop.run();
   } finally {
-    inbox.close();
+    run.signal.removeEventListener("abort", onAbort);
   }
 }
 
-async function carryOut(
-  transfer: Transfer,
-  output: TransferOutput,
-  run: RunningTransfer,
-  inbox: Inbox,
-): Promise<TransferResult | undefined> {
-  switch (output.kind) {
-    case "oack":
-      await run.socket.send(encodeTftp({ kind: "oack", options: output.options }), run.peer);
-      return undefined;
-    case "data":
-      await sendBlocks(transfer, output.first, output.count, run);
-      return undefined;
-    case "error":
-      await sendError(run, output.error, output.message);
-      return undefined;
-    case "arm":
-      inbox.arm((output.after_s * 1000) as Millis);
-      return undefined;
-    case "done":
-      return output.result;
-    default:
-      return assertNever(output);
-  }
+interface End {
+  readonly resolve: (result: TransferResult) => void;
+  readonly reject: (error: unknown) => void;
 }
 
-/** One read for the whole window, then its datagrams. */
-async function sendBlocks(transfer: Transfer, first: number, count: number, run: RunningTransfer): Promise<void> {
-  const start = blockRange(transfer, first).offset;
-  const end = blockRange(transfer, first + count - 1);
-  const bytes = await run.file.read(start, end.offset + end.length - start);
-  const sends: Promise<void>[] = [];
-  for (let block = first; block < first + count; block += 1) {
-    const { offset, length } = blockRange(transfer, block);
-    sends.push(run.socket.send([dataHeader(block), bytes.subarray(offset - start, offset - start + length)], run.peer));
-  }
-  await Promise.all(sends);
-}
+/** How much of the file is read at once; a window that is larger is read whole. */
+const CHUNK = 256 * 1024;
 
-function sendError(run: RunningTransfer, error: TftpErrorName, message: string): Promise<void> {
-  return run.socket.send(encodeTftp({ kind: "error", code: tftpErrors[error], message }), run.peer);
-}
-
-/** Packets of the peer and the timeout, one at a time; strangers are told that they are. */
-class Inbox {
+/**
+ * Synchronous from the packet that arrives to the packets that it causes; only the file is waited for, a chunk at a time.
+ */
+class TransferLoop {
   readonly #run: RunningTransfer;
-  readonly #batches: AsyncGenerator<readonly ReceivedDatagram[], void, void>;
-  readonly #packets: TftpPacket[] = [];
-  #batch: Promise<IteratorResult<readonly ReceivedDatagram[], void>> | undefined;
-  #timedOut = false;
-  #wake: (() => void) | undefined;
+  readonly #ended: Promise<TransferResult>;
+  #end: End | undefined;
+  #transfer: Transfer;
+  #chunk: { readonly offset: number; readonly bytes: Uint8Array } = { offset: 0, bytes: new Uint8Array(0) };
+  #reading = false;
+  #deadline = 0;
   #cancelTimer: (() => void) | undefined;
 
-  constructor(run: RunningTransfer) {
+  constructor(transfer: Transfer, run: RunningTransfer) {
+    this.#transfer = transfer;
     this.#run = run;
-    this.#batches = run.socket.receive();
-    run.signal.addEventListener("abort", this.#onAbort, { once: true });
-  }
-
-  readonly #onAbort = (): void => this.#wake?.();
-
-  arm(after: Millis): void {
-    this.#cancelTimer?.();
-    this.#timedOut = false;
-    this.#cancelTimer = this.#run.clock.after(after, () => {
-      this.#timedOut = true;
-      this.#wake?.();
+    this.#ended = new Promise((resolve, reject) => {
+      this.#end = { resolve, reject };
     });
   }
 
-  /** undefined: the server stops. */
-  async next(): Promise<TransferInput | undefined> {
-    for (;;) {
-      const packet = this.#packets.shift();
-      if (packet !== undefined) return { kind: "packet", packet };
-      if (this.#run.signal.aborted) return undefined;
-      if (this.#timedOut) {
-        this.#timedOut = false;
-        return { kind: "timeout" };
-      }
-      if (await this.#wait()) return undefined;
-    }
+  run(): Promise<TransferResult> {
+    this.#run.socket.listen((datagram) => this.#arrived(datagram));
+    this.#input({ kind: "start" });
+    return this.#ended;
   }
 
-  /** Until something is there; true when the socket is closed. */
-  async #wait(): Promise<boolean> {
-    this.#batch ??= this.#batches.next();
-    const woken = new Promise<undefined>((resolve) => {
-      this.#wake = () => resolve(undefined);
-    });
-    const batch = await Promise.race([this.#batch, woken]);
-    this.#wake = undefined;
-    if (batch === undefined) return false;
-    this.#batch = undefined;
-    if (batch.done === true) return true;
-    for (const datagram of batch.value) this.#arrived(datagram);
-    return false;
+  stop(): void {
+    this.#sendError("notDefined", "the server stops");
+    this.#finish({ kind: "lost", reason: "the server stops" });
   }
 
   #arrived({ bytes, from }: ReceivedDatagram): void {
     const { peer, socket } = this.#run;
     if (from.port !== peer.port || from.address !== peer.address) {
       // RFC 1350 §4: a stranger gets an error, and the transfer goes on.
-      const error = encodeTftp({ kind: "error", code: tftpErrors.unknownTransferId, message: "unknown transfer id" });
-      socket.send(error, from).catch(() => undefined);
+      socket.post(
+        encodeTftp({ kind: "error", code: tftpErrors.unknownTransferId, message: "unknown transfer id" }),
+        from,
+      );
       return;
     }
     try {
-      this.#packets.push(decodeTftp(bytes));
+      this.#input({ kind: "packet", packet: decodeTftp(bytes) });
     } catch (error) {
-      if (!(error instanceof MalformedFault)) throw error;
-      this.#run.onMalformed(error);
+      if (error instanceof MalformedFault) this.#run.onMalformed(error);
+      else this.#fail(error);
     }
   }
 
-  close(): void {
+  #input(input: TransferInput): void {
+    if (this.#end === undefined) return;
+    const step = advance(this.#transfer, input);
+    this.#transfer = step.transfer;
+    for (const output of step.outputs) this.#carryOut(output);
+  }
+
+  #carryOut(output: TransferOutput): void {
+    switch (output.kind) {
+      case "oack":
+        this.#run.socket.post(encodeTftp({ kind: "oack", options: output.options }), this.#run.peer);
+        return;
+      case "data":
+        this.#sendBlocks(output.first, output.count);
+        return;
+      case "error":
+        this.#sendError(output.error, output.message);
+        return;
+      case "arm":
+        this.#arm((output.after_s * 1000) as Millis);
+        return;
+      case "done":
+        this.#finish(output.result);
+        return;
+      default:
+        assertNever(output);
+    }
+  }
+
+  #sendBlocks(first: number, count: number): void {
+    const start = blockRange(this.#transfer, first).offset;
+    const last = blockRange(this.#transfer, first + count - 1);
+    const { offset, bytes } = this.#chunk;
+    if (start < offset || last.offset + last.length > offset + bytes.length) {
+      this.#read(start, last.offset + last.length - start);
+      return;
+    }
+    for (let block = first; block < first + count; block += 1) {
+      const range = blockRange(this.#transfer, block);
+      const at = range.offset - offset;
+      this.#run.socket.post([dataHeader(block), bytes.subarray(at, at + range.length)], this.#run.peer);
+    }
+  }
+
+  /** Gets the chunk that begins at `offset`, then sends the window as it is due by then. */
+  #read(offset: number, least: number): void {
+    if (this.#reading) return;
+    this.#reading = true;
+    const length = Math.min(Math.max(least, CHUNK), this.#transfer.size - offset);
+    this.#run.file.read(offset, length).then(
+      (bytes) => {
+        this.#reading = false;
+        this.#chunk = { offset, bytes };
+        const first = this.#transfer.acknowledged + 1;
+        if (this.#end !== undefined && first <= this.#transfer.sent) {
+          this.#sendBlocks(
+            first,
+            Math.min(this.#transfer.sent, this.#transfer.acknowledged + this.#transfer.terms.windowsize) - first + 1,
+          );
+        }
+      },
+      (error: unknown) => this.#fail(error),
+    );
+  }
+
+  #sendError(error: TftpErrorName, message: string): void {
+    this.#run.socket.post(encodeTftp({ kind: "error", code: tftpErrors[error], message }), this.#run.peer);
+  }
+
+  /** The timer is left to run and looks at the deadline when it fires: moving it with each packet would cost more. */
+  #arm(after: Millis): void {
+    this.#deadline = this.#run.clock.now() + after;
+    if (this.#cancelTimer === undefined) this.#startTimer(after);
+  }
+
+  #startTimer(after: Millis): void {
+    this.#cancelTimer = this.#run.clock.after(after, () => {
+      this.#cancelTimer = undefined;
+      const left = this.#deadline - this.#run.clock.now();
+      if (this.#end === undefined) return;
+      if (left > 0) this.#startTimer(left as Millis);
+      else this.#input({ kind: "timeout" });
+    });
+  }
+
+  #fail(error: unknown): void {
+    this.#sendError("notDefined", isFault(error) ? "the file cannot be read" : "internal error");
+    const end = this.#close();
+    end?.reject(error);
+  }
+
+  #finish(result: TransferResult): void {
+    this.#close()?.resolve(result);
+  }
+
+  #close(): End | undefined {
+    const end = this.#end;
+    this.#end = undefined;
     this.#cancelTimer?.();
-    this.#run.signal.removeEventListener("abort", this.#onAbort);
+    return end;
   }
 }

@@ -146,6 +146,7 @@ function defaults(directory: string): BootServerOptions {
     leaseTime_s: 3600,
     unicast: false,
     probe: false,
+    proxy: false,
     nodes: [],
     discovery: false,
     loaders: { "undionly.kpxe": "/usr/lib/ipxe/undionly.kpxe", "snponly.efi": "/usr/lib/ipxe/snponly.efi" },

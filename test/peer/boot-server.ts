@@ -21,7 +21,8 @@ import { ArpProbe } from "../../src/net/arp-probe.ts";
 import { DatagramSocket } from "../../src/net/datagram.ts";
 import { BootFiles } from "../../src/service/boot-files.ts";
 import { BootHttp } from "../../src/service/boot-http.ts";
-import { DhcpService, type DhcpSubnet } from "../../src/service/dhcp-service.ts";
+import { DhcpService, type DhcpServiceOptions, type DhcpSubnet } from "../../src/service/dhcp-service.ts";
+import { ProxyDhcpService } from "../../src/service/proxy-dhcp-service.ts";
 import { TftpService } from "../../src/service/tftp-service.ts";
 import { openStore } from "../../src/store/level-store.ts";
 import { openMemoryStore } from "../../src/store/memory-store.ts";
@@ -53,6 +54,8 @@ export interface BootServerOptions {
   readonly initrd: string;
   readonly kernelArguments: string;
   readonly httpPort: number;
+  /** Addresses come from somebody else's DHCP server. */
+  readonly proxy: boolean;
   /** null: in memory. */
   readonly storeDirectory: string | null;
   readonly logLevel: "debug" | "info" | "warn";
@@ -112,30 +115,22 @@ async function main(options: BootServerOptions): Promise<void> {
   );
   tftp.start();
   const dhcp = scope.use(
-    new DhcpService({
-      store,
-      clock,
-      log,
-      boot,
-      links: [
-        {
-          interface: options.interface,
-          address,
-          socket: await dhcpSocket(options.interface),
-          introduce: options.unicast
-            ? (peer, hardwareAddress) =>
-                setPeerHardwareAddress({ interface: options.interface, address: peer, hardwareAddress })
-            : null,
-        },
-      ],
-      subnets: subnetsOf(options, address),
-      authoritative: true,
-      rapidCommit: false,
-      serveUnknown: true,
-      offerTime: seconds(60),
-      quarantine: seconds(600),
-      probe: options.probe ? new ArpProbe({ clock, wait: millis(300) }) : null,
-    }),
+    options.proxy
+      ? new ProxyDhcpService({
+          store,
+          clock,
+          log,
+          boot,
+          links: [
+            {
+              interface: options.interface,
+              address,
+              discoverSocket: await dhcpSocket(options.interface),
+              requestSocket: await DatagramSocket.open({ kind: "address", address, port: 4011, broadcast: false }),
+            },
+          ],
+        })
+      : await dhcpService(options, { store, clock, log, boot }),
   );
   dhcp.start();
   process.on("SIGUSR1", () => {
@@ -145,6 +140,35 @@ async function main(options: BootServerOptions): Promise<void> {
   });
   process.on("SIGTERM", () => void scope.close());
   process.stdout.write(`${JSON.stringify({ event: "test.ready" })}\n`);
+}
+
+async function dhcpService(
+  options: BootServerOptions,
+  parts: Pick<DhcpServiceOptions, "store" | "clock" | "log" | "boot">,
+): Promise<DhcpService> {
+  const { clock } = parts;
+  const address = parseIpv4Address(options.address);
+  return new DhcpService({
+    ...parts,
+    links: [
+      {
+        interface: options.interface,
+        address,
+        socket: await dhcpSocket(options.interface),
+        introduce: options.unicast
+          ? (peer, hardwareAddress) =>
+              setPeerHardwareAddress({ interface: options.interface, address: peer, hardwareAddress })
+          : null,
+      },
+    ],
+    subnets: subnetsOf(options, address),
+    authoritative: true,
+    rapidCommit: false,
+    serveUnknown: true,
+    offerTime: seconds(60),
+    quarantine: seconds(600),
+    probe: options.probe ? new ArpProbe({ clock, wait: millis(300) }) : null,
+  });
 }
 
 async function dhcpSocket(name: string): Promise<DatagramSocket> {

@@ -1,0 +1,195 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { FakeClock } from "../../../src/core/clock.ts";
+import { Fault, isFault } from "../../../src/core/fault.ts";
+import type { JsonObject } from "../../../src/core/json.ts";
+import { silentLog } from "../../../src/core/log.ts";
+import { SeededRandom } from "../../../src/core/random.ts";
+import { millis } from "../../../src/core/units.ts";
+import type { Node } from "../../../src/domain/node.ts";
+import type { Machine, StepContext } from "../../../src/driver/interfaces.ts";
+import { instanceImage } from "../../../src/driver/instance-image.ts";
+import { iscsiDeploy } from "../../../src/driver/iscsi-deploy.ts";
+import type { StreamRequest, TargetResult } from "../../../src/image/stream.ts";
+import { conductor } from "../conductor/rig.ts";
+
+const SHA = "a".repeat(64);
+const written: TargetResult = { ok: true, bytes: 10, skipped: 5, seconds: 1, digest: SHA };
+
+/** One node with an agent, the deploy interface under test, and a record of what it did to the outside. */
+async function bench(results: readonly TargetResult[]) {
+  const rig = conductor();
+  await rig.call("node.create", {
+    driver: "fake-hardware",
+    name: "n1",
+    instance_info: {
+      image_source: "/srv/debian.qcow2",
+      image_os_hash_algo: "sha256",
+      image_os_hash_value: SHA,
+      configdrive: '{"meta_data":{}}',
+    },
+  });
+  const node: Node = {
+    ...rig.node("n1"),
+    agent: {
+      token: "t".repeat(32),
+      callbackUrl: "https://10.0.0.9:9999",
+      verifyCa: null,
+      version: "1",
+      lastHeartbeat: "2026-01-01T00:00:00.000Z",
+    },
+  };
+  const commands: { name: string; params: JsonObject }[] = [];
+  const streams: StreamRequest[] = [];
+  const left = [...results];
+  let held = 0;
+  const deploy = iscsiDeploy({
+    connect: () => ({
+      run: async (name, params) => {
+        commands.push({ name, params });
+        return name === "iscsi.start_iscsi_target" ? { portal_port: 3260, lun: 1 } : {};
+      },
+    }),
+    callbackTimeout: millis(1000),
+    cleanCallbackTimeout: millis(1000),
+    cleanPriorities: {},
+    policy: "discard",
+    verify: "none",
+    initiatorIqn: "iqn.2026-01.org.ironrack:appliance",
+    fetchImage: async () => {
+      held += 1;
+      return { path: "/cache/debian", [Symbol.dispose]: () => void (held -= 1) };
+    },
+    buildConfigDrive: async () => "H4sI",
+    stream: async (request) => {
+      streams.push(request);
+      return { virtualSize: 15, checksum: null, targets: left.splice(0, 1) };
+    },
+  });
+  const clock = new FakeClock();
+  const did: string[] = [];
+  const machine: Machine = {
+    bootRamdisk: async () => void did.push("bootRamdisk"),
+    agentIsAlive: () => false,
+    prepareInstanceBoot: async () => void did.push("prepareInstanceBoot"),
+    setBootTarget: async (target) => void did.push(`boot ${target}`),
+    power: async (target) => void did.push(target),
+    report: () => {},
+    storeInventory: async () => {},
+    learn: async () => {},
+    ensurePorts: async () => {},
+  };
+  const run = async (name: string) => {
+    const step = deploy.steps.find((one) => one.step === name);
+    assert.ok(step !== undefined, name);
+    const context: StepContext = {
+      node,
+      ports: [],
+      args: {},
+      machine,
+      clock,
+      random: new SeededRandom(1),
+      inspection: null,
+      attempt: 1,
+      signal: new AbortController().signal,
+      log: silentLog,
+    };
+    return await step.run(context);
+  };
+  return { run, commands, streams, did, clock, deploy, held: () => held };
+}
+
+test("the image goes to where the agent is, with a secret of its own, and the target is taken down afterwards", async () => {
+  const one = await bench([written]);
+  assert.deepEqual(await one.run("write_image"), { kind: "done" });
+  assert.deepEqual(
+    one.commands.map((command) => command.name),
+    ["iscsi.start_iscsi_target", "iscsi.stop_iscsi_target"],
+  );
+  const target = one.streams[0]?.targets[0];
+  assert.equal(target?.address, "10.0.0.9");
+  assert.deepEqual(target?.chap, one.commands[0]?.params["chap"]);
+  assert.deepEqual(one.streams[0]?.source, {
+    path: "/cache/debian",
+    format: "qcow2",
+    checksum: { algorithm: "sha256", value: SHA },
+  });
+  assert.equal(one.held(), 0);
+});
+
+test("a connection that died is tried again with a new secret", async () => {
+  const one = await bench([
+    { ok: false, fault: new Fault("unreachable", "iscsi.closed", "the target closed the connection") },
+    written,
+  ]);
+  const running = one.run("write_image");
+  await one.clock.advance(5_000);
+  await running;
+  const [first, second] = one.streams.map((request) => request.targets[0]?.chap?.password);
+  assert.ok(first !== undefined && second !== undefined && first !== second);
+});
+
+test("a refusal is not tried again, and the image is let go", async () => {
+  const one = await bench([{ ok: false, fault: new Fault("refused", "iscsi.sense", "write protected") }]);
+  await assert.rejects(one.run("write_image"), (error) => isFault(error) && error.code === "iscsi.sense");
+  assert.equal(one.streams.length, 1);
+  assert.equal(one.held(), 0);
+});
+
+test("booting the ramdisk waits for its agent", async () => {
+  const one = await bench([]);
+  assert.deepEqual(await one.run("deploy"), { kind: "wait", for: "heartbeat", timeout: 1000 });
+  assert.deepEqual(one.did, ["bootRamdisk"]);
+});
+
+test("the steps come in the order of Ironic's direct deploy, the image first of all", async () => {
+  const { deploy } = await bench([]);
+  const order = deploy.steps
+    .filter((step) => step.kinds.includes("deploy"))
+    .toSorted((a, b) => b.priority - a.priority);
+  assert.deepEqual(
+    order.map((step) => step.step),
+    [
+      "fetch_image",
+      "deploy",
+      "write_image",
+      "write_configdrive",
+      "prepare_instance_boot",
+      "tear_down_agent",
+      "boot_instance",
+    ],
+  );
+});
+
+for (const [title, info, field] of [
+  ["no image", {}, "instance_info.image_source"],
+  [
+    "a format that cannot be written",
+    { image_source: "/a", image_disk_format: "vmdk" },
+    "instance_info.image_disk_format",
+  ],
+  [
+    "a digest of the wrong length",
+    { image_source: "/a", image_os_hash_algo: "sha256", image_os_hash_value: "abc" },
+    "instance_info.image_os_hash_value",
+  ],
+  [
+    "an unknown digest",
+    { image_source: "/a", image_os_hash_algo: "crc32", image_os_hash_value: "abc" },
+    "instance_info.image_os_hash_algo",
+  ],
+] as const) {
+  test(`${title} is refused with the field's name before anything is done`, () => {
+    assert.throws(
+      () => instanceImage(info),
+      (error) => isFault(error) && error.kind === "invalid" && error.detail["field"] === field,
+    );
+  });
+}
+
+test("image_checksum alone is understood by its length", () => {
+  assert.deepEqual(instanceImage({ image_source: "/a.raw", image_checksum: "B".repeat(32) }).checksum, {
+    algorithm: "md5",
+    value: "b".repeat(32),
+  });
+});

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { createReadStream, rmSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { chmod, mkdir, open, readdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type Clock, throwIfAborted } from "../core/clock.ts";
@@ -8,14 +8,7 @@ import type { Log } from "../core/log.ts";
 import type { Random } from "../core/random.ts";
 import type { Bytes, Millis } from "../core/units.ts";
 import { type Downloaded, ImageDownloader, storageFault, type Validators } from "./image-download.ts";
-import {
-  allowedFile,
-  checksumFault,
-  type ImageChecksum,
-  type ImageReference,
-  locateImage,
-  shownSource,
-} from "./image-source.ts";
+import { allowedFile, type ImageChecksum, type ImageReference, locateImage, shownSource } from "./image-source.ts";
 
 /** A local file with an image. A cached one stays until it is disposed of. */
 export interface HeldImage extends Disposable {
@@ -65,7 +58,8 @@ interface Running {
 /**
  * Brings images to the local disk and checks them. An image with a checksum is kept under it, wherever it came from; one
  * without is kept under its URL and asked after each time. All who want the same image share one transfer. Files of the
- * operator's are used where they are.
+ * operator's are used where and as they are: the addon checks their sum while it streams them, so that their bytes need not
+ * come through here.
  */
 export class ImageCache implements AsyncDisposable {
   readonly #options: ImageCacheOptions;
@@ -73,8 +67,6 @@ export class ImageCache implements AsyncDisposable {
   readonly #entries = new Map<string, Entry>();
   #opened: Promise<void> | undefined;
   readonly #running = new Map<string, Running>();
-  /** Checksums of local files, by file and algorithm, while their inode, size and times stay. */
-  readonly #verified = new Map<string, string>();
 
   constructor(options: ImageCacheOptions) {
     this.#options = options;
@@ -101,13 +93,13 @@ export class ImageCache implements AsyncDisposable {
   }
 
   /**
-   * The image as a local file whose checksum, if one is given, is right.
+   * The image as a local file. What was fetched has the checksum that is given.
    * @throws Fault invalid (names the field), unreachable, storage, cancelled
    */
   async fetch(image: ImageReference, options: FetchOptions): Promise<HeldImage> {
     throwIfAborted(options.signal);
     const location = locateImage(image.source);
-    if (location.kind === "file") return await this.#fromFile(location.path, image.checksum, options);
+    if (location.kind === "file") return await this.#fromFile(location.path);
     await this.open();
     throwIfAborted(options.signal);
     const entry = await this.#fromHttp(location.url, image.checksum, options);
@@ -124,16 +116,9 @@ export class ImageCache implements AsyncDisposable {
     };
   }
 
-  async #fromFile(path: string, checksum: ImageChecksum | undefined, options: FetchOptions): Promise<HeldImage> {
+  async #fromFile(path: string): Promise<HeldImage> {
     const real = await allowedFile(path, this.#options.fileDirectories);
-    const { dev, ino, size, mtimeNs, ctimeNs } = await stat(real, { bigint: true });
-    if (checksum !== undefined) {
-      const identity = [dev, ino, size, mtimeNs, ctimeNs, checksum.algorithm].join(":");
-      const found = this.#verified.get(identity) ?? (await digestOf(real, checksum, Number(size), options));
-      this.#verified.set(identity, found);
-      if (found !== checksum.value) throw checksumFault(path, checksum, found);
-    }
-    return { path: real, bytes: Number(size), [Symbol.dispose]: () => {} };
+    return { path: real, bytes: (await stat(real)).size, [Symbol.dispose]: () => {} };
   }
 
   async #fromHttp(url: URL, checksum: ImageChecksum | undefined, options: FetchOptions): Promise<Entry> {
@@ -331,22 +316,6 @@ async function readValidators(path: string): Promise<Validators | undefined> {
   } catch {
     return undefined; // then it is fetched anew
   }
-}
-
-async function digestOf(path: string, checksum: ImageChecksum, total: number, options: FetchOptions): Promise<string> {
-  const hash = createHash(checksum.algorithm);
-  let bytes = 0;
-  try {
-    for await (const chunk of createReadStream(path, { highWaterMark: 256 * 1024 }) as AsyncIterable<Buffer>) {
-      throwIfAborted(options.signal);
-      hash.update(chunk);
-      bytes += chunk.length;
-      options.onProgress?.(bytes, total);
-    }
-  } catch (error) {
-    throw storageFault(error);
-  }
-  return hash.digest("hex");
 }
 
 function sha256(text: string): string {

@@ -365,21 +365,3 @@ test("files are used where they are, if they lie in an allowed directory, symbol
     );
   }
 });
-
-test("a file's checksum is checked, once while the file stays as it is", async () => {
-  const allowed = aDirectory();
-  mkdirSync(allowed);
-  const path = join(allowed, "a.raw");
-  writeFileSync(path, content);
-  await using cache = await open({ fileDirectories: [allowed] });
-  let progress = 0;
-  const fetch = () =>
-    cache.fetch({ source: path, checksum: sha256(content) }, { ...calm(), onProgress: () => (progress += 1) });
-  (await fetch())[Symbol.dispose]();
-  const first = progress;
-  assert.ok(first > 0);
-  (await fetch())[Symbol.dispose]();
-  assert.equal(progress, first);
-  writeFileSync(path, "changed");
-  await assert.rejects(fetch(), (error: Fault) => error.code === "image.checksum");
-});

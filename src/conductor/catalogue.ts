@@ -143,7 +143,11 @@ export class Catalogue {
       const fault = toFault(error);
       if (fault.kind === "internal")
         log.error("daemon.bug", { code: fault.code, reason: fault.message }, fault.cause ?? fault);
-      else log[fault.kind === "cancelled" ? "debug" : "warn"]("command.failed", { code: fault.code, reason: fault.message });
+      else
+        log[fault.kind === "cancelled" ? "debug" : "warn"]("command.failed", {
+          code: fault.code,
+          reason: fault.message,
+        });
       answer = { ok: false, kind: fault.kind, code: fault.code, message: fault.message, detail: { ...fault.detail } };
       recorded = false;
     }

@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import type { NodeUuid } from "../core/brand.ts";
 import { instant } from "../core/clock.ts";
 import { assertNever, Fault, isFault, toFault } from "../core/fault.ts";
@@ -57,6 +58,7 @@ export class OperationRunner implements AsyncDisposable {
   start(uuid: NodeUuid, lock: HeldLock): void {
     this.#clearTimer(uuid);
     const controller = new AbortController();
+    setMaxListeners(0, controller.signal);
     const ended = this.#run(uuid, controller.signal)
       .catch((error: unknown) => this.#parts.log.error("daemon.bug", { node: uuid }, error))
       .finally(() => {

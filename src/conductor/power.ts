@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import type { NodeUuid } from "../core/brand.ts";
 import { Fault, toFault } from "../core/fault.ts";
 import { millis } from "../core/units.ts";
@@ -28,6 +29,7 @@ export class PowerControl implements AsyncDisposable {
   #loop: Promise<void> = Promise.resolve();
 
   constructor(parts: PowerParts) {
+    setMaxListeners(0, this.#controller.signal);
     this.#parts = parts;
   }
 

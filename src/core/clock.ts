@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import { Fault } from "./fault.ts";
 import type { Millis } from "./units.ts";
 
@@ -63,6 +64,8 @@ abstract class TimerClock implements Clock {
 
   deadline(duration: Millis, parent?: AbortSignal): Deadline {
     const controller = new AbortController();
+    // One deadline may hold many waits; Node takes more than ten listeners for a leak.
+    setMaxListeners(0, controller.signal);
     const at = (this.now() + duration) as Millis;
     const onParent = (): void => controller.abort(parent?.reason);
     const cancel = this.after(duration, () =>

@@ -29,18 +29,17 @@ export interface DoctorParts {
   readonly configPath: string;
   /** Other than the configured one only when it was asked for. */
   readonly socket: string | undefined;
+  readonly defaultSocket: string;
   readonly clock: Clock;
   readonly signal: AbortSignal;
 }
-
-const DEFAULT_SOCKET = "/run/ironrack/control.sock";
 
 /** Looks at everything that commonly keeps an appliance from working, and says of each how it is and what to do. */
 export async function examine(parts: DoctorParts): Promise<readonly Finding[]> {
   const { config, problems } = checkConfig(parts.configPath);
   const findings: Finding[] = problems.map((problem) => bad("config", problemLine(problem)));
   if (config !== undefined) findings.push(good("config", `${parts.configPath} is right`));
-  const socket = parts.socket ?? config?.control.socket ?? DEFAULT_SOCKET;
+  const socket = parts.socket ?? config?.control.socket ?? parts.defaultSocket;
   const daemon = await examineDaemon(socket, parts);
   findings.push(...daemon.findings);
   if (config !== undefined) {

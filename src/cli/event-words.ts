@@ -23,13 +23,9 @@ export function eventWords(event: HistoryEntry): string {
       return `changed${because("fields")}`;
     case "node.deleted":
       return "removed";
-    case "node.state": {
-      const from = text("from") ?? text("previous");
-      const to = text("to") ?? text("provision_state") ?? text("state");
-      return `${from === undefined ? "" : `${from} → `}${to ?? "?"}${because("reason")}`;
-    }
+    case "node.state":
     case "node.power":
-      return `power is ${text("to") ?? text("power_state") ?? text("state") ?? "?"}${because("reason")}`;
+      return `${text("from") === undefined ? "" : `${text("from")} → `}${text("to") ?? "?"}${because("reason")}`;
     case "node.step.started":
       return `step ${text("step") ?? "?"} begins${text("attempt") === undefined || text("attempt") === "1" ? "" : ` (attempt ${text("attempt")})`}`;
     case "node.step.progress":

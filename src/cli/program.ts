@@ -7,20 +7,14 @@ import { type CliParts, EXIT_STATUS } from "./context.ts";
 import { SocketTransport } from "./socket-transport.ts";
 import type { Transport } from "./transport.ts";
 import { addVerbs } from "./verbs/all-verbs.ts";
-import { addLocalVerbs } from "./verbs/local-verbs.ts";
+import { addLocalVerbs, DEFAULT_SOCKET, type LocalOptions } from "./verbs/local-verbs.ts";
 
 export interface ProgramParts extends CliParts {
   readonly random: Random;
   readonly version: string;
 }
 
-const DEFAULT_SOCKET = "/run/ironrack/control.sock";
 const DEFAULT_CONFIG = "/etc/ironrack/appliance.conf";
-
-interface LocalOptions {
-  readonly socket?: string;
-  readonly config: string;
-}
 
 /** The whole command line of `ironrack`. */
 export function buildProgram(parts: ProgramParts): Command {

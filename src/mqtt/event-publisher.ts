@@ -49,8 +49,8 @@ export class EventPublisher {
         const entries = await store.history.read(sent, BATCH);
         for (const entry of entries) {
           await this.#room(signal);
-          // Entries that were trimmed are missing at the front: what is acknowledged goes on behind them.
-          if (entry.seq > sent + 1 && sent === this.#acknowledged) this.#acknowledged = entry.seq - 1;
+          // Entries that were trimmed are missing at the front: nobody can acknowledge them any more.
+          for (let missing = sent + 1; missing < entry.seq; missing += 1) this.#early.add(missing);
           sent = entry.seq;
           void this.#send(entry);
         }

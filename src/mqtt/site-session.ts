@@ -118,7 +118,9 @@ export class SiteSession implements AsyncDisposable {
       this.#lastError = fault.message;
       if (this.#stopping.signal.aborted) return;
       if (since !== undefined && clock.now() - since > GOOD) backOff.reset();
-      const flapping = since !== undefined && this.#flaps.ended(since);
+      // A broker that said why it ended the connection is believed.
+      const unexplained = fault.kind === "unreachable" || fault.code === "broker.taken-over";
+      const flapping = since !== undefined && unexplained && this.#flaps.ended(since);
       if (flapping) {
         const reason = `connections end right after they were accepted; is there another client with the id ${settings.server.clientId}?`;
         log.error("mqtt.failed", { peer: settings.server.url, code: "broker.flapping", reason });

@@ -257,6 +257,22 @@ test("a backlog of 100 000 events arrives whole and in order although the broker
   assert.equal(session.state.queuedEvents, 0);
 });
 
+test("history that was trimmed before the site saw it holds up nothing", async () => {
+  await using broker = await Broker.start();
+  await using store = openMemoryStore({ clock, retention: { historyEntries: 10, historyLimit: 50 } });
+  await fillHistory(store, 3000);
+  const { session } = openRack({ server: { url: broker.url }, store, log: silentLog });
+  await using _session = session;
+  await using site = await Site.connect(broker.url, ["ironrack/v1/s/r/event"]);
+  session.start();
+  await eventually("everything that is left is acknowledged", () => store.outbox.acknowledged === 3000);
+  // Each acknowledgement lets the store trim further, so that some are missing at the front and some on the way.
+  const seqs = site.messages.map((one) => (JSON.parse(one.text) as { seq: number }).seq);
+  assert.ok((seqs[0] ?? 0) > 1, "nothing was trimmed");
+  assert.deepEqual(seqs, [...new Set(seqs)].toSorted((a, b) => a - b));
+  assert.equal(seqs.at(-1), 3000);
+});
+
 test("an event that the broker does not take is sent without its data and holds up nothing", async () => {
   await using broker = await Broker.start(["max_packet_size 5000"]);
   await using store = openMemoryStore({ clock });

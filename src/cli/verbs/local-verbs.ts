@@ -1,14 +1,22 @@
 import type { Command } from "commander";
 import { toFault } from "../../core/fault.ts";
+import { isJsonObject, property, stringProperty } from "../../core/json.ts";
+import { seconds } from "../../core/units.ts";
 import { checkConfig, problemLine } from "../../config/load.ts";
+import { BASH_COMPLETION, complete } from "../completion.ts";
 import { type CliParts, report } from "../context.ts";
 import { examine } from "../doctor.ts";
+import { SocketTransport } from "../socket-transport.ts";
 import { table } from "../table.ts";
+import { objects } from "./node-reading.ts";
 
-interface LocalOptions {
+/** The options of the whole program. */
+export interface LocalOptions {
   readonly config: string;
   readonly socket?: string;
 }
+
+export const DEFAULT_SOCKET = "/run/ironrack/control.sock";
 
 /** The verbs that look at this appliance itself, whether its daemon runs or not. */
 export function addLocalVerbs(program: Command, cli: CliParts): void {
@@ -21,7 +29,7 @@ export function addLocalVerbs(program: Command, cli: CliParts): void {
     .action(async (options: { readonly json?: boolean }) => {
       try {
         const { config, socket } = program.opts<LocalOptions>();
-        const findings = await examine({ configPath: config, socket, clock, signal });
+        const findings = await examine({ configPath: config, socket, defaultSocket: DEFAULT_SOCKET, clock, signal });
         if (options.json === true) terminal.out(`${JSON.stringify({ findings })}\n`);
         else
           terminal.out(
@@ -49,4 +57,31 @@ export function addLocalVerbs(program: Command, cli: CliParts): void {
       else for (const problem of problems) terminal.err(`${problemLine(problem)}\n`);
       cli.exit(problems.length === 0 ? 0 : 2);
     });
+  program
+    .command("completion")
+    .description("print the completion script for bash: source <(ironrack completion)")
+    .action(() => terminal.out(BASH_COMPLETION));
+  program.command("complete [words...]", { hidden: true }).action(async (words: readonly string[]) => {
+    const { words: fixed, nodes } = complete(program, words);
+    const names = nodes ? await nodeNames(program.opts<LocalOptions>().socket, words.at(-1) ?? "", cli) : [];
+    terminal.out([...fixed, ...names].map((word) => `${word}\n`).join(""));
+  });
+}
+
+/** The nodes whose names begin with `start`; none when the daemon does not answer at once. */
+async function nodeNames(
+  socket: string | undefined,
+  start: string,
+  { clock, interrupted: signal }: CliParts,
+): Promise<readonly string[]> {
+  try {
+    await using transport = new SocketTransport(socket ?? DEFAULT_SOCKET, clock);
+    const answer = await transport.call("node.list", {}, { signal, timeout: seconds(2) });
+    const names = objects(isJsonObject(answer) ? property(answer, "nodes") : undefined).map((node) =>
+      stringProperty(node, "name"),
+    );
+    return names.filter((name): name is string => name?.startsWith(start) === true).toSorted();
+  } catch {
+    return []; // A shell that waits for a TAB is no place for an error.
+  }
 }

@@ -164,25 +164,34 @@ if asked build; then
     done_alone
 fi
 
-if asked addon; then
-    alone "addon-$checkout"
-    key=$({
+# The hash of everything that decides what the addon and image2iscsi are.
+addon_key() {
+    {
         node -p 'process.version + process.arch'
         g++ --version | head -n 1
         dpkg-query -W -f '${Package} ${Version}\n' libssl-dev libzstd-dev libdeflate-dev
         grep '"version"' node_modules/node-addon-api/package.json
         find native/Makefile native/build.sh native/addon native/bytes native/iscsi native/image native/pipeline native/tool -type f -print0 | sort -z | xargs -0 sha256sum
-    } | sha256sum | cut -c 1-16)
+    } | sha256sum | cut -c 1-16
+}
+
+if asked addon; then
+    alone "addon-$checkout"
+    key=$(addon_key)
     if [ "$(cat build/native/.key 2> /dev/null)" != "$key" ] || [ ! -e build/native/ironrack.node ]; then
         mkdir -p build/native
         if [ ! -e "$cache/addon/$key/ironrack.node" ]; then
             say "building the native addon (about a minute)"
             step addon bash native/build.sh
+            [ "$(addon_key)" = "$key" ] || die "the addon's sources changed while it was built: run the same command again"
             mkdir -p "$cache/addon/$key.new"
             cp build/native/ironrack.node build/native/image2iscsi "$cache/addon/$key.new/"
             rm -rf "$cache/addon/$key" && mv "$cache/addon/$key.new" "$cache/addon/$key"
         else
-            cp "$cache/addon/$key/"* build/native/
+            # Renamed into place: a running process may have the old one open.
+            for product in ironrack.node image2iscsi; do
+                cp "$cache/addon/$key/$product" "build/native/$product.new" && mv "build/native/$product.new" "build/native/$product"
+            done
         fi
         echo "$key" > build/native/.key
     fi

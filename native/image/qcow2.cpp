@@ -1,6 +1,7 @@
 #include "image/qcow2.hpp"
 
 #include <algorithm>
+#include <bit>
 
 #include "bytes/byte_reader.hpp"
 
@@ -153,7 +154,7 @@ Result<Cluster> decode_l2_entry(const Qcow2Header& header, std::uint64_t entry, 
   if ((entry & kL2Zero) != 0 && (header.version < 3 || header.extended_l2)) return corrupt("qcow2.l2-entry", "an L2 entry of the qcow2 image has reserved bits set");
   const auto offset = entry & kOffsetMask;
   if (offset % header.cluster_size() != 0) return corrupt("qcow2.l2-entry", "a cluster of the qcow2 image is not aligned");
-  const bool within = offset <= file_size && needed <= file_size - offset;
+  const auto reaches = [&](std::uint32_t length) { return offset <= file_size && std::min(length, needed) <= file_size - offset; };
 
   if (header.extended_l2) {
     const auto allocated = static_cast<std::uint32_t>(bitmap);
@@ -161,14 +162,16 @@ Result<Cluster> decode_l2_entry(const Qcow2Header& header, std::uint64_t entry, 
     if ((allocated & zero) != 0) return corrupt("qcow2.l2-entry", "a subcluster of the qcow2 image is both allocated and zero");
     if (offset == 0 && allocated != 0) return corrupt("qcow2.l2-entry", "a subcluster of the qcow2 image is allocated nowhere");
     if (allocated == 0) return cluster;
-    if (!within) return corrupt("image.truncated", "a cluster of the qcow2 image lies behind the end of the file");
+    // The file may end with the last subcluster that was written.
+    const auto last = 32 - static_cast<std::uint32_t>(std::countl_zero(allocated));
+    if (!reaches(last * (header.cluster_size() / 32))) return corrupt("image.truncated", "a cluster of the qcow2 image lies behind the end of the file");
     cluster.file_offset = offset;
     cluster.allocated = allocated;
     cluster.kind = allocated == 0xffffffff ? ClusterKind::data : ClusterKind::subclusters;
     return cluster;
   }
   if ((entry & kL2Zero) != 0 || offset == 0) return cluster;
-  if (!within) return corrupt("image.truncated", "a cluster of the qcow2 image lies behind the end of the file");
+  if (!reaches(header.cluster_size())) return corrupt("image.truncated", "a cluster of the qcow2 image lies behind the end of the file");
   cluster.kind = ClusterKind::data;
   cluster.file_offset = offset;
   return cluster;

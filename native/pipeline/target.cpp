@@ -20,7 +20,7 @@ constexpr std::uint64_t kLoginMs = 15000;
 constexpr std::uint64_t kSilenceMs = 5000;        // after which the target is pinged
 constexpr std::uint64_t kPingMs = 10000;          // within which it has to answer
 constexpr std::uint64_t kCommandMs = 120000;      // for one command of a target that does answer pings
-constexpr std::uint64_t kFirstContactMs = 15000;  // for a target to appear
+constexpr std::uint64_t kFirstContactMs = 10000;  // for a target to appear
 constexpr std::uint64_t kComeBackMs = 30000;      // for a lost target to appear again, or a busy one to take something
 constexpr std::uint64_t kLogoutMs = 2000;
 constexpr std::uint64_t kMostBackoffMs = 2000;
@@ -107,6 +107,7 @@ void Target::lose(Fault fault, std::uint64_t now_ms) {
     return fail(std::move(fault));
   }
   if (fault.retry == Retry::never) return fail(std::move(fault));
+  if (state_ == State::login && md5_only_ && refusal_ && fault.code != refusal_->code) return fail(*refusal_);
   // Writes may be repeated: what was on the way is sent again. The new login reinstates the session (same ISID), which
   // ends the old connection's tasks, so none of them can come in late.
   for (std::uint32_t slot = 0; slot < jobs_.size(); slot++) {
@@ -189,9 +190,11 @@ Result<void> Target::on_frame(const iscsi::Frame& frame, std::uint64_t now_ms) {
   if (response == nullptr || !login_) return ironrack::fail(FaultKind::protocol, "iscsi.login-protocol", "the target sends something else than a login response during login");
   auto step = login_->advance(*response, frame.data);
   if (!step) {
-    if (step.error().code == "iscsi.authentication-failed" && login_->used_newer_algorithm() && !md5_only_) {
-      // Older targets gave other meanings to the numbers of the newer CHAP algorithms: only MD5 means the same everywhere.
+    const bool turned_down = step.error().code == "iscsi.authentication-failed" || step.error().code == "iscsi.login-initiator-error";
+    if (turned_down && login_->used_newer_algorithm() && !md5_only_) {
+      // Older targets (tgtd 1.0.85: 7 is SHA-1) give other meanings to the numbers of the newer CHAP algorithms: only MD5 is the same everywhere.
       md5_only_ = true;
+      refusal_ = step.error();
       step.error().retry = Retry::later;
     }
     return std::unexpected(std::move(step.error()));

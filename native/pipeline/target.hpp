@@ -131,6 +131,7 @@ class Target {
   std::uint16_t port_;
   int redirects_ = 0;
   bool md5_only_ = false;
+  std::optional<Fault> refusal_;  // of the login before md5_only_
 
   std::optional<iscsi::Socket> socket_;
   std::uint64_t socket_number_ = 0;

@@ -59,10 +59,15 @@ export function nativeAddon(): NativeAddon {
   try {
     loaded = createRequire(import.meta.url)(ADDON_PATH) as NativeAddon;
   } catch (error) {
-    throw new Fault("unsupported", "addon.missing", `the native addon cannot be loaded: build it with "bash native/build.sh"`, {
-      detail: { path: ADDON_PATH },
-      cause: error,
-    });
+    throw new Fault(
+      "unsupported",
+      "addon.missing",
+      `the native addon cannot be loaded: build it with "bash native/build.sh"`,
+      {
+        detail: { path: ADDON_PATH },
+        cause: error,
+      },
+    );
   }
   return loaded;
 }

@@ -1,0 +1,706 @@
+#!/usr/bin/env python3
+"""Streams real images onto real targets with image2iscsi and compares the disks byte by byte.
+
+usage: disks.py TOOL TEST_TARGET [WORD...]     runs the rules whose title contains one of the WORDs
+Targets: tgtd (package tgt), and the test target, which errs on request. Everything on loopback, in a temporary directory.
+"""
+
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+TOOL, TEST_TARGET = sys.argv[1], sys.argv[2]
+WORDS = sys.argv[3:]
+SEED = int(os.environ.get("IRONRACK_TEST_SEED", random.randrange(1 << 32)))
+MIB = 1 << 20
+IMAGE_BYTES = 12 * MIB + 512  # not a multiple of 4096
+DISK_BYTES = 16 * MIB
+
+directory = tempfile.mkdtemp(prefix="ironrack-disks.")
+children = []
+rules = []
+
+
+def rule(title):
+    def register(function):
+        rules.append((title, function))
+        return function
+
+    return register
+
+
+def path(name):
+    return os.path.join(directory, name)
+
+
+def run(*arguments, **options):
+    return subprocess.run([str(a) for a in arguments], check=True, capture_output=True, **options)
+
+
+# ---- images ----
+
+
+def make_raw():
+    """Data, runs of zeroes that are stored, and holes of all sizes, at odd offsets."""
+    rng = random.Random(SEED)
+    with open(path("raw"), "wb") as file:
+        file.truncate(IMAGE_BYTES)
+        at = 0
+        while at < IMAGE_BYTES:
+            length = min(rng.choice([1, 511, 4096, 5000, 70000, 300000, 900000]), IMAGE_BYTES - at)
+            file.seek(at)
+            kind = rng.random()
+            file.write(rng.randbytes(length) if kind < 0.5 else b"ironrack" * (length // 8 + 1) if kind < 0.8 else bytes(length))
+            file.truncate(IMAGE_BYTES)
+            at += length + rng.choice([0, 100, 4096, 65536, 200000, 1500000])
+        file.seek(IMAGE_BYTES - 700)
+        file.write(rng.randbytes(700))
+
+
+QCOW2 = {
+    "qcow2": [],
+    "qcow2-v2": ["-o", "compat=0.10"],
+    "qcow2-zlib": ["-c"],
+    "qcow2-zstd": ["-c", "-o", "compression_type=zstd"],
+    "qcow2-512": ["-o", "cluster_size=512"],
+    "qcow2-512-zlib": ["-c", "-o", "cluster_size=512"],
+    "qcow2-2M-zlib": ["-c", "-o", "cluster_size=2M"],
+    "qcow2-2M-zstd": ["-c", "-o", "cluster_size=2M,compression_type=zstd"],
+    "qcow2-extended": ["-o", "extended_l2=on,cluster_size=128k"],
+    "qcow2-allocated": ["-o", "preallocation=metadata"],
+}
+
+
+def make_images():
+    make_raw()
+    for name, options in QCOW2.items():
+        run("qemu-img", "convert", "-O", "qcow2", *options, path("raw"), path(name))
+    # Subclusters: written one by one, some zeroed explicitly.
+    run("qemu-img", "create", "-f", "qcow2", "-o", "extended_l2=on,cluster_size=64k", path("qcow2-patches"), str(IMAGE_BYTES))
+    rng = random.Random(SEED + 1)
+    commands = []
+    for _ in range(60):
+        at = rng.randrange(IMAGE_BYTES // 512 - 40) * 512
+        commands += ["-c", rng.choice([f"write -P {rng.randrange(1, 255)} {at} {rng.randrange(1, 40) * 512}", f"write -z {at} {rng.randrange(1, 40) * 512}"])]
+    run("qemu-io", *commands, path("qcow2-patches"))
+    run("qemu-img", "snapshot", "-c", "before", path("qcow2-patches"))
+    run("qemu-io", "-c", "write -P 77 1M 300k", path("qcow2-patches"))
+    run("qemu-img", "convert", "-O", "raw", path("qcow2-patches"), path("raw-patches"))
+
+
+def reference(image):
+    return path("raw-patches") if image.endswith("-patches") else path("raw")
+
+
+def format_of(image):
+    return "raw" if image.startswith("raw") else "qcow2"
+
+
+# ---- targets ----
+
+
+class TestTarget:
+    def __init__(self, **options):
+        self.store = tempfile.mkdtemp(dir=directory)
+        options = {"size": DISK_BYTES, "store": self.store, **options}
+        arguments = []
+        for key, value in options.items():
+            for each in value if isinstance(value, list) else [value]:
+                arguments.append(f"--{key.replace('_', '-')}={each}")
+        self.process = subprocess.Popen([TEST_TARGET, *arguments], stdout=subprocess.PIPE, text=True)
+        children.append(self.process)
+        self.port = int(self.process.stdout.readline())
+
+    def url(self, name="disk"):
+        return f"iscsi://127.0.0.1:{self.port}/iqn.2026-01.test:{name}/1"
+
+    def disk(self, name="disk"):
+        return os.path.join(self.store, name + ".img")
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+
+
+class Tgtd:
+    def __init__(self, thin=False, raised=False, chap=None, mutual=None):
+        self.file = path(f"tgtd-{random.randrange(1 << 30)}.img")
+        garbage(self.file)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.control = str(random.randrange(1000, 32000))
+        self.process = subprocess.Popen(["tgtd", "-f", "--iscsi", f"portal=127.0.0.1:{self.port}", "-C", self.control], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        children.append(self.process)
+        for _ in range(200):
+            if subprocess.run(["tgtadm", "-C", self.control, "--op", "show", "--mode", "sys"], capture_output=True).returncode == 0:
+                break
+            time.sleep(0.05)
+        name = "iqn.2026-01.test:disk"
+        self.admin("--op new --mode target --tid 1 -T " + name)
+        self.admin(f"--op new --mode logicalunit --tid 1 --lun 1 -b {self.file}")
+        if thin:
+            self.admin("--op update --mode logicalunit --tid 1 --lun 1 --params thin_provisioning=1")
+        if raised:
+            for key, value in [("MaxRecvDataSegmentLength", 262144), ("FirstBurstLength", 262144), ("MaxBurstLength", 1048576), ("InitialR2T", "No"), ("MaxOutstandingR2T", 4)]:
+                self.admin(f"--op update --mode target --tid 1 --name {key} --value {value}")
+        if chap:
+            self.admin(f"--op new --mode account --user {chap[0]} --password {chap[1]}")
+            self.admin(f"--op bind --mode account --tid 1 --user {chap[0]}")
+        if mutual:
+            self.admin(f"--op new --mode account --user {mutual[0]} --password {mutual[1]}")
+            self.admin(f"--op bind --mode account --tid 1 --user {mutual[0]} --outgoing")
+        self.admin("--op bind --mode target --tid 1 -I ALL")
+
+    def admin(self, line):
+        run("tgtadm", "-C", self.control, "--lld", "iscsi", *line.split())
+
+    def url(self, name="disk"):
+        return f"iscsi://127.0.0.1:{self.port}/iqn.2026-01.test:{name}/1"
+
+    def disk(self, name="disk"):
+        return self.file
+
+    def close(self):
+        self.process.kill()  # it ignores SIGTERM while it has targets
+        self.process.wait()
+
+
+class Proxy:
+    """Stands between; `meddle(data, towards_target, total)` returns bytes to pass on, or None to cut the connection."""
+
+    def __init__(self, port, meddle):
+        self.target = port
+        self.meddle = meddle
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.connections = 0
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def url(self, name="disk"):
+        return f"iscsi://127.0.0.1:{self.port}/iqn.2026-01.test:{name}/1"
+
+    def accept(self):
+        while True:
+            try:
+                ours, _ = self.listener.accept()
+                theirs = socket.create_connection(("127.0.0.1", self.target))
+            except OSError:
+                return
+            self.connections += 1
+            for source, sink, towards in [(ours, theirs, True), (theirs, ours, False)]:
+                threading.Thread(target=self.pump, args=(source, sink, towards, self.connections), daemon=True).start()
+
+    def pump(self, source, sink, towards, connection):
+        total = 0
+        try:
+            while True:
+                data = source.recv(65536)
+                if not data:
+                    break
+                passed = self.meddle(data, towards, total, connection)
+                total += len(data)
+                if passed is None:
+                    break
+                sink.sendall(passed)
+        except OSError:
+            pass
+        for each in (source, sink):
+            try:
+                each.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def close(self):
+        self.listener.close()
+
+
+# ---- what is asked of a run ----
+
+
+def garbage(file, size=DISK_BYTES):
+    with open(file, "wb") as out:
+        out.write(b"\xa5garbage" * (size // 8))
+
+
+def stream(image, *targets, options=(), env=None, timeout=120):
+    """Runs the tool; returns its exit status and JSON."""
+    done = subprocess.run(
+        [TOOL, "--json", "--format", format_of(image), *options, path(image) if "/" not in image else image, *targets],
+        capture_output=True, text=True, timeout=timeout, env={**os.environ, **(env or {})},
+    )
+    if "Sanitizer" in done.stderr or "runtime error" in done.stderr:
+        raise AssertionError(done.stderr[-4000:])
+    return done.returncode, json.loads(done.stdout) if done.stdout else None, done.stderr
+
+
+def expect_written(image, target, options=(), blank=False, name="disk", **more):
+    if blank:
+        with open(target.disk(name), "wb") as file:
+            file.truncate(DISK_BYTES)
+    else:
+        garbage(target.disk(name))
+    status, answer, errors = stream(image, target.url(name), options=options, **more)
+    assert status == 0, f"exit status {status}: {errors} {answer}"
+    expect_same(image, target.disk(name), blank)
+    result = answer["targets"][0]
+    assert result["bytes"] + result["skipped"] == IMAGE_BYTES, result
+    return result
+
+
+def expect_same(image, disk, blank=False):
+    with open(reference(image), "rb") as left, open(disk, "rb") as right:
+        at = 0
+        while at < IMAGE_BYTES:
+            a, b = left.read(min(65536, IMAGE_BYTES - at)), right.read(min(65536, IMAGE_BYTES - at))
+            if a != b:
+                offset = at + next(i for i in range(len(a)) if i >= len(b) or a[i] != b[i])
+                raise AssertionError(f"the disk differs at byte {offset}")
+            at += len(a)
+        right.seek((IMAGE_BYTES + 4095) // 4096 * 4096)  # the last sector is filled up with zeroes
+        rest = right.read()
+        assert rest == (bytes(len(rest)) if blank else (b"\xa5garbage" * (len(rest) // 8 + 1))[: len(rest)]), "bytes behind the image were touched"
+
+
+def expect_fault(code, image, target, options=(), untouched=False, where="target", **more):
+    garbage(target.disk())
+    status, answer, errors = stream(image, target.url(), options=options, **more)
+    fault = (answer["targets"][0] if where == "target" else answer)["fault"]
+    assert fault["code"] == code, f"{fault} {errors}"
+    assert status == (1 if where == "target" else 2), status
+    if untouched:
+        with open(target.disk(), "rb") as file:
+            assert file.read() == b"\xa5garbage" * (DISK_BYTES // 8), "something was written"
+    return fault
+
+
+def each_rule(title, table, function):
+    for name, value in table.items():
+        rules.append((title.format(name), lambda value=value: function(value)))
+
+
+# ---- formats and policies ----
+
+IMAGES = ["raw", "raw-patches", *QCOW2, "qcow2-patches"]
+
+
+def with_target(test, **options):
+    target = TestTarget(**options)
+    try:
+        return test(target)
+    finally:
+        target.close()
+
+
+for image in IMAGES:
+    for block_size in (512, 4096):
+        @rule(f"{image} onto {block_size}-byte sectors: zeroes written, discarded, and left out on a blank disk")
+        def _(image=image, block_size=block_size):
+            target = TestTarget(block_size=block_size, unmap="yes", lbprz="yes", granularity=8)
+            try:
+                expect_written(image, target, ["--policy", "write-zeroes"])
+                expect_written(image, target, ["--policy", "discard"])
+                expect_written(image, target, ["--policy", "disk-is-blank"], blank=True)
+            finally:
+                target.close()
+
+for image in ("raw", "qcow2-zlib", "qcow2-patches"):
+    @rule(f"{image} with header and data digests and read back")
+    def _(image=image):
+        def test(target):
+            result = expect_written(image, target, ["--header-digest", "--data-digest", "--verify", "read-back"])
+            assert result["digest"].startswith("crc32c:"), result
+        with_target(test, digests="yes", block_size=4096)
+
+ZERO_DEVICES = {
+    "neither UNMAP nor WRITE SAME": dict(write_same="no"),
+    "WRITE SAME only": dict(),
+    "UNMAP with granules of 1 MiB": dict(unmap="yes", lbprz="yes", granularity=2048),
+    "UNMAP without a promise of zeroes": dict(unmap="yes"),
+    "WRITE SAME with UNMAP": dict(write_same_unmap="yes", lbprz="yes"),
+    "UNMAP without WRITE SAME": dict(unmap="yes", lbprz="yes", granularity=16, write_same="no"),
+}
+
+
+def zero_device(options):
+    def test(target):
+        expect_written("raw", target, ["--policy", "discard"])
+        expect_written("qcow2-zstd", target, ["--policy", "write-zeroes"])
+    with_target(test, **options)
+
+
+each_rule("holes on a disk that knows {}", ZERO_DEVICES, zero_device)
+
+PARAMETERS = {
+    f"{'R2T first' if r2t == 'yes' else 'unsolicited data'}, {'immediate' if immediate == 'yes' else 'no immediate'} data, {r2ts} R2Ts, segments of {segment}":
+        dict(initial_r2t=r2t, immediate_data=immediate, max_r2t=r2ts, segment=segment, first_burst=first, max_burst=burst, window=window)
+    for r2t in ("yes", "no") for immediate in ("yes", "no")
+    for r2ts, segment, first, burst, window in ((1, 8192, 65536, 262144, 64), (4, 512, 512, 4096, 3), (8, 262144, 262144, 65536, 1))
+}
+
+
+def parameters(options):
+    def test(target):
+        expect_written("raw", target)
+        expect_written("qcow2-zlib", target)
+    with_target(test, **options)
+
+
+each_rule("session with {}", PARAMETERS, parameters)
+
+
+@rule("a disk that takes at most 32 KiB a command")
+def _():
+    with_target(lambda target: expect_written("qcow2-2M-zlib", target, ["--verify", "read-back"]), max_transfer=64)
+
+
+# ---- tgtd ----
+
+for label, options in (("with its defaults", {}), ("with raised parameters", dict(raised=True)), ("thinly provisioned", dict(thin=True))):
+    @rule(f"tgtd {label}: raw, zlib and zstd images, zeroed and discarded, read back")
+    def _(options=options):
+        target = Tgtd(**options)
+        try:
+            for image in ("raw", "qcow2-zlib", "qcow2-zstd"):
+                expect_written(image, target, ["--policy", "discard"])
+                expect_written(image, target, ["--policy", "write-zeroes", "--verify", "read-back"])
+        finally:
+            target.close()
+
+
+@rule("tgtd with CHAP: the right secret gets in, a wrong one and none are refused")
+def _():
+    target = Tgtd(chap=("rack", "secretsecret"))
+    try:
+        expect_written("raw", target, ["--chap-user", "rack"], env={"IRONRACK_CHAP_SECRET": "secretsecret"})
+        expect_fault("iscsi.authentication-failed", "raw", target, ["--chap-user", "rack"], env={"IRONRACK_CHAP_SECRET": "wrongwrongwrong"}, untouched=True)
+        expect_fault("iscsi.authentication-failed", "raw", target, untouched=True)
+    finally:
+        target.close()
+
+
+@rule("tgtd with mutual CHAP: a target that knows its secret is taken, another is refused")
+def _():
+    target = Tgtd(chap=("rack", "secretsecret"), mutual=("disk", "othersecret12"))
+    try:
+        login = ["--chap-user", "rack", "--mutual-user", "disk"]
+        expect_written("raw", target, login, env={"IRONRACK_CHAP_SECRET": "secretsecret", "IRONRACK_MUTUAL_SECRET": "othersecret12"})
+        expect_fault("iscsi.target-not-authentic", "raw", target, login, env={"IRONRACK_CHAP_SECRET": "secretsecret", "IRONRACK_MUTUAL_SECRET": "wrongwrongwrong"}, untouched=True)
+    finally:
+        target.close()
+
+
+# ---- logins ----
+
+for number, name in (("5", "MD5"), ("6", "SHA-1"), ("7", "SHA-256"), ("8", "SHA3-256")):
+    @rule(f"CHAP with {name}, one-way and mutual")
+    def _(number=number):
+        def test(target):
+            secret = {"IRONRACK_CHAP_SECRET": "secretsecret", "IRONRACK_MUTUAL_SECRET": "othersecret12"}
+            expect_written("raw", target, ["--chap-user", "rack"], env=secret)
+            expect_written("raw", target, ["--chap-user", "rack", "--mutual-user", "disk"], env=secret)
+            expect_fault("iscsi.authentication-failed", "raw", target, ["--chap-user", "rack"], env={"IRONRACK_CHAP_SECRET": "wrongwrongwrong"}, untouched=True)
+        with_target(test, chap_user="rack", chap_secret="secretsecret", mutual_user="disk", mutual_secret="othersecret12", chap_algorithm=number)
+
+
+@rule("a login that is redirected ends up where it was sent; one that is redirected for ever is given up")
+def _():
+    def test(target):
+        detour = TestTarget(redirect=f"127.0.0.1:{target.port},1")
+        circle = TestTarget(redirect="127.0.0.1:1,1")
+        try:
+            garbage(target.disk())
+            status, _, errors = stream("raw", detour.url())
+            assert status == 0, errors
+            expect_same("raw", target.disk())
+        finally:
+            detour.close()
+            circle.close()
+    with_target(test)
+
+
+# ---- targets that err ----
+
+RECOVERED = {
+    "BUSY": ["busy@3+5"],
+    "TASK SET FULL": ["full@4+6"],
+    "TASK ABORTED": ["aborted@2+9"],
+    "unit attentions": ["check:6/29/0@3+8", "check:6/3f/3@5"],
+    "an aborted command": ["check:b/0/0@6"],
+    "a target failure": ["response@7"],
+    "a connection cut now and then": ["drop@5+23"],
+    "a Reject": ["reject@9"],
+    "a request to leave": ["leave@6"],
+    "pings": ["ping@1+3"],
+    "recovered errors": ["check:1/0/0@0"],
+}
+
+
+def recovered(faults):
+    def test(target):
+        expect_written("raw", target)
+        expect_written("qcow2-zlib", target)
+    with_target(test, fault=faults)
+
+
+each_rule("{}: overcome, and every byte arrives", RECOVERED, recovered)
+
+FATAL = {
+    "a medium error": ("check:3/11/0@5", "scsi.medium-error"),
+    "a hardware error": ("check:4/44/0@5", "scsi.hardware-error"),
+    "a full disk": ("check:7/27/7@5", "scsi.disk-full"),
+    "write protection found late": ("check:7/27/0@5", "scsi.write-protected"),
+    "a reservation conflict": ("reserved@2", "scsi.reservation-conflict"),
+    "a short write": ("short@2", "scsi.short-write"),
+    "a command that is aborted again and again": ("check:b/0/0@1+1", "scsi.aborted"),
+}
+
+
+def fatal(row):
+    fault, code = row
+    def test(target):
+        found = expect_fault(code, "raw", target)
+        if fault.startswith("check"):
+            assert found["detail"]["sense_key"] == int(fault[6], 16) and "lba" in found["detail"], found
+    with_target(test, fault=[fault])
+
+
+each_rule("{} fails the target with its code", FATAL, fatal)
+
+
+@rule("a disk that becomes ready is waited for")
+def _():
+    with_target(lambda target: expect_written("raw", target), not_ready=2)
+
+
+@rule("a read-only disk, and one that is too small, fail before the first byte")
+def _():
+    with_target(lambda target: expect_fault("scsi.write-protected", "raw", target, untouched=True), read_only="yes")
+    with_target(lambda target: expect_fault("disk.too-small", "raw", target, untouched=True), size=IMAGE_BYTES - 512)
+    with_target(lambda target: expect_fault("disk.too-small", "qcow2-zlib", target, untouched=True), size=8 * MIB)
+
+
+@rule("a disk that returns other bytes than were written fails the read-back")
+def _():
+    def test(target):
+        fault = expect_fault("verify.mismatch", "raw", target, ["--verify", "read-back", "--policy", "disk-is-blank"])
+        assert fault["detail"]["length"] > 0, fault
+    with_target(test, flip_read="yes", max_transfer=16)
+
+
+@rule("an address where nobody listens, and a target that says nothing, end as faults")
+def _():
+    status, answer, _ = stream("raw", "iscsi://127.0.0.1:1/iqn.2026-01.test:disk/1")
+    assert status == 1 and answer["targets"][0]["fault"]["code"] == "iscsi.connection-lost", answer
+    assert answer["targets"][0]["fault"]["kind"] == "unreachable"
+
+
+# ---- wires that err ----
+
+
+def through(meddle, image, options=(), **target_options):
+    target = TestTarget(**target_options)
+    proxy = Proxy(target.port, meddle)
+    try:
+        garbage(target.disk())
+        status, answer, errors = stream(image, proxy.url(), options=options)
+        assert status == 0, f"{errors} {answer}"
+        expect_same(image, target.disk())
+        return proxy.connections
+    finally:
+        proxy.close()
+        target.close()
+
+
+@rule("a wire that is cut at random places: the stream reconnects and every byte arrives")
+def _():
+    rng = random.Random(SEED + 2)
+    limits = [rng.randrange(100, 3 * MIB) for _ in range(6)]
+    def meddle(data, towards, total, connection):
+        limit = limits[connection - 1] if towards and connection <= len(limits) else None
+        if limit is not None and total + len(data) > limit:
+            return None
+        return data
+    for image in ("raw", "qcow2-zstd"):
+        connections = through(meddle, image)
+        assert connections > 1, "the wire was never cut"
+
+
+@rule("a wire that flips bits is found out by digests, and every byte arrives")
+def _():
+    def meddle(data, towards, total, connection):
+        if connection <= 3 and total > 100000 * connection and towards:
+            data = bytearray(data)
+            data[len(data) // 2] ^= 0x10
+        return bytes(data)
+    connections = through(meddle, "raw", ["--header-digest", "--data-digest"], digests="yes")
+    assert connections > 1, "no flipped bit was noticed"
+
+
+@rule("a wire that carries a few bytes at a time")
+def _():
+    rng = random.Random(SEED + 3)
+    def meddle(data, towards, total, connection):
+        time.sleep(rng.random() * 0.0005)
+        return data
+    through(meddle, "qcow2-zlib")
+
+
+# ---- images that err ----
+
+
+@rule("a wrong checksum fails the job before a byte is written, a right one is reported")
+def _():
+    def test(target):
+        for algorithm in ("md5", "sha256", "sha512"):
+            value = run(algorithm + "sum", path("qcow2-zlib")).stdout.split()[0].decode()
+            garbage(target.disk())
+            status, answer, errors = stream("qcow2-zlib", target.url(), options=["--checksum", f"{algorithm}:{value}"])
+            assert status == 0 and answer["checksum"] == {"algorithm": algorithm, "value": value}, errors
+            expect_same("qcow2-zlib", target.disk())
+            wrong = ("0" if value[0] != "0" else "1") + value[1:]
+            expect_fault("image.checksum-mismatch", "qcow2-zlib", target, ["--checksum", f"{algorithm}:{wrong}"], untouched=True, where="job")
+    with_target(test)
+
+
+@rule("an image that is not what it was said to be is refused, whichever way")
+def _():
+    def test(target):
+        shutil.copy(path("qcow2"), path("raw-in-disguise"))
+        expect_fault("image.format-mismatch", "raw-in-disguise", target, untouched=True, where="job")
+        shutil.copy(path("raw"), path("qcow2-in-disguise"))
+        expect_fault("image.format-mismatch", "qcow2-in-disguise", target, untouched=True, where="job")
+        run("qemu-img", "convert", "-O", "vmdk", path("raw"), path("raw-vmdk"))
+        expect_fault("image.format-mismatch", "raw-vmdk", target, untouched=True, where="job")
+    with_target(test)
+
+
+@rule("images that need another file, a key, or an unknown feature are refused by name")
+def _():
+    def test(target):
+        run("qemu-img", "create", "-f", "qcow2", "-b", path("qcow2"), "-F", "qcow2", path("qcow2-backed"))
+        expect_fault("qcow2.backing-file", "qcow2-backed", target, untouched=True, where="job")
+        run("qemu-img", "create", "-f", "qcow2", "-o", f"data_file={path('data')}", path("qcow2-data"), "16M")
+        expect_fault("qcow2.data-file", "qcow2-data", target, untouched=True, where="job")
+        run("qemu-img", "create", "-f", "qcow2", "--object", "secret,id=s,data=secretsecret", "-o", "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10", path("qcow2-luks"), "4M")
+        expect_fault("qcow2.encrypted", "qcow2-luks", target, untouched=True, where="job")
+    with_target(test)
+
+
+@rule("an image that is cut off anywhere never counts as written")
+def _():
+    def test(target):
+        rng = random.Random(SEED + 4)
+        for image in ("qcow2", "qcow2-zlib", "qcow2-zstd"):
+            size = os.path.getsize(path(image))
+            for length in [0, 3, 80, 200, 65536, size // 2, size - 70000, rng.randrange(size)]:
+                with open(path(image), "rb") as source, open(path("qcow2-cut"), "wb") as cut:
+                    cut.write(source.read(length))
+                status, answer, errors = stream("qcow2-cut", target.url())
+                assert status == 2 and answer["fault"]["kind"] in ("malformed", "invalid"), f"{image} cut at {length}: {answer} {errors}"
+    with_target(test)
+
+
+@rule("an image with random bytes changed never crashes the stream, and is refused or written whole")
+def _():
+    def test(target):
+        rng = random.Random(SEED + 5)
+        for round in range(30):
+            image = rng.choice(["qcow2", "qcow2-zlib", "qcow2-zstd", "qcow2-patches"])
+            with open(path(image), "rb") as source:
+                data = bytearray(source.read())
+            for _ in range(rng.choice([1, 5, 50])):
+                data[rng.choice([rng.randrange(200), rng.randrange(len(data)), rng.randrange(196608, min(len(data), 262144))]) % len(data)] = rng.randrange(256)
+            with open(path("qcow2-changed"), "wb") as out:
+                out.write(data)
+            status, answer, errors = stream("qcow2-changed", target.url())
+            assert status in (0, 1, 2) and answer is not None, f"round {round}: status {status} {errors}"
+    with_target(test)
+
+
+# ---- several targets, and stopping ----
+
+
+@rule("eight targets at once, one slow, one dead, one that errs: the others get every byte and theirs alone fail")
+def _():
+    good = TestTarget(delay_us=100)
+    slow = TestTarget(delay_us=20000, window=2)
+    bad = TestTarget(fault=["check:3/11/0@7"])
+    try:
+        names = [f"disk{i}" for i in range(5)]
+        for name in names:
+            garbage(good.disk(name))
+        for target in (slow, bad):
+            garbage(target.disk())
+        urls = [good.url(name) for name in names] + [slow.url(), bad.url(), "iscsi://127.0.0.1:1/iqn.2026-01.test:disk/1"]
+        status, answer, errors = stream("qcow2-zlib", *urls, options=["--policy", "write-zeroes"])
+        assert status == 1, errors
+        for result in answer["targets"][:6]:
+            assert result["ok"] and result["bytes"] + result["skipped"] == IMAGE_BYTES, result
+        assert answer["targets"][6]["fault"]["code"] == "scsi.medium-error" and answer["targets"][7]["fault"]["kind"] == "unreachable", answer
+        for name in names:
+            expect_same("qcow2-zlib", good.disk(name))
+        expect_same("qcow2-zlib", slow.disk())
+        fast = max(result["seconds"] for result in answer["targets"][:5])
+        assert fast < answer["targets"][5]["seconds"], "the slow target held the others up"
+    finally:
+        for target in (good, slow, bad):
+            target.close()
+
+
+@rule("a cancel ends the stream within a second, also when the target has fallen silent")
+def _():
+    target = TestTarget(fault=["silent@5"])
+    try:
+        process = subprocess.Popen([TOOL, "--json", path("raw"), target.url()], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        time.sleep(1.0)
+        begun = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=10)
+        took = time.monotonic() - begun
+        assert process.returncode == 130 and json.loads(output)["fault"]["kind"] == "cancelled"
+        assert took < 1.0, f"it took {took:.2f} s"
+    finally:
+        target.close()
+
+
+def main():
+    print(f"seed {SEED} (IRONRACK_TEST_SEED repeats it)", flush=True)
+    make_images()
+    passed = failed = 0
+    for title, function in rules:
+        if WORDS and not any(word in title for word in WORDS):
+            continue
+        begun = time.monotonic()
+        try:
+            function()
+            passed += 1
+            print(f"ok {title} ({time.monotonic() - begun:.1f} s)", flush=True)
+        except subprocess.CalledProcessError as error:
+            failed += 1
+            print(f"not ok {title}: {error} {error.stderr.decode()}", flush=True)
+        except (AssertionError, KeyError, OSError, ValueError, TypeError, subprocess.TimeoutExpired) as error:
+            failed += 1
+            print(f"not ok {title}: {type(error).__name__} {error}", flush=True)
+    print(f"{passed} passed, {failed} failed")
+    return 0 if failed == 0 and passed > 0 else 1
+
+
+try:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    status = main()
+finally:
+    for child in children:
+        if child.poll() is None:
+            child.kill()
+            child.wait()
+    shutil.rmtree(directory, ignore_errors=True)
+sys.exit(status)

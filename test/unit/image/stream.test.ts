@@ -1,0 +1,208 @@
+import assert from "node:assert/strict";
+import { spawn, type ChildProcess } from "node:child_process";
+import { randomBytes, randomInt } from "node:crypto";
+import { execFileSync } from "node:child_process";
+import {
+  mkdtempSync,
+  openSync,
+  closeSync,
+  ftruncateSync,
+  writeSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+  readdirSync,
+} from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Worker } from "node:worker_threads";
+import { Fault } from "../../../src/core/fault.ts";
+import {
+  type HolePolicy,
+  type IscsiTarget,
+  streamImage,
+  type StreamProgress,
+  type StreamRequest,
+} from "../../../src/image/stream.ts";
+
+const IMAGE_BYTES = 24 << 20;
+const DISK_BYTES = 32 << 20;
+const IQN = "iqn.2026-01.test:stream";
+const SECRET = "secretsecret";
+
+/** Through the addon onto tgtd (package tgt): what the daemon does, on loopback. */
+describe("streamImage", () => {
+  const directory = mkdtempSync(join(tmpdir(), "ironrack-stream."));
+  const disk = join(directory, "disk");
+  const raw = join(directory, "raw");
+  const qcow2 = join(directory, "qcow2");
+  let tgtd: ChildProcess;
+  let target: IscsiTarget;
+
+  const request = (change: Partial<StreamRequest> = {}): StreamRequest => ({
+    source: { path: raw, format: "raw" },
+    targets: [target],
+    policy: "write-zeroes",
+    verify: "none",
+    ...change,
+  });
+  const never = new AbortController().signal;
+  const fillDisk = (byte: number): void => writeFileSync(disk, Buffer.alloc(DISK_BYTES, byte));
+  const sockets = (): number =>
+    readdirSync("/proc/self/fd").filter((fd) => {
+      try {
+        return execFileSync("readlink", [`/proc/${process.pid}/fd/${fd}`], { encoding: "utf8" }).startsWith("socket:");
+      } catch {
+        return false;
+      }
+    }).length;
+
+  before(async () => {
+    const file = openSync(raw, "w");
+    ftruncateSync(file, IMAGE_BYTES);
+    for (let at = 0; at < IMAGE_BYTES; at += randomInt(1, 20) * 100_000)
+      writeSync(file, randomBytes(randomInt(1, 300_000)), 0, undefined, Math.min(at, IMAGE_BYTES - 300_000));
+    closeSync(file);
+    execFileSync("qemu-img", ["convert", "-c", "-O", "qcow2", "-o", "compression_type=zstd", raw, qcow2]);
+    fillDisk(0xa5);
+    const port = await freePort();
+    const control = String(randomInt(1000, 32_000));
+    tgtd = spawn("tgtd", ["-f", "--iscsi", `portal=127.0.0.1:${port}`, "-C", control], { stdio: "ignore" });
+    const admin = (line: string): void =>
+      void execFileSync("tgtadm", ["-C", control, ...line.split(" ")], { stdio: "pipe" });
+    for (let attempt = 0; ; attempt += 1) {
+      try {
+        admin("--op show --mode sys");
+        break;
+      } catch (error) {
+        if (attempt > 200) throw error;
+        await sleep(50);
+      }
+    }
+    admin(`--lld iscsi --op new --mode target --tid 1 -T ${IQN}`);
+    admin(`--lld iscsi --op new --mode logicalunit --tid 1 --lun 1 -b ${disk}`);
+    admin(`--lld iscsi --op new --mode account --user rack --password ${SECRET}`);
+    admin("--lld iscsi --op bind --mode account --tid 1 --user rack");
+    admin("--lld iscsi --op bind --mode target --tid 1 -I ALL");
+    target = {
+      address: "127.0.0.1",
+      port,
+      iqn: IQN,
+      lun: 1,
+      initiatorIqn: "iqn.2026-01.org.ironrack:test",
+      chap: { username: "rack", password: SECRET },
+    };
+  });
+
+  after(() => {
+    tgtd.kill("SIGKILL"); // it ignores SIGTERM while it has targets
+    rmSync(directory, { recursive: true, force: true });
+  });
+
+  for (const policy of ["write-zeroes", "discard", "disk-is-blank"] satisfies HolePolicy[]) {
+    test(`writes raw and qcow2 images byte for byte, with policy ${policy}`, async () => {
+      for (const source of [
+        { path: raw, format: "raw" },
+        { path: qcow2, format: "qcow2" },
+      ] as const) {
+        fillDisk(policy === "disk-is-blank" ? 0 : 0xa5);
+        const news: StreamProgress[] = [];
+        const result = await streamImage(request({ source, policy, verify: "read-back" }), {
+          signal: never,
+          onProgress: (progress) => news.push(progress),
+        });
+        const [written] = result.targets;
+        assert.equal(result.virtualSize, IMAGE_BYTES);
+        assert.ok(written?.ok);
+        assert.equal(written.bytes + written.skipped, IMAGE_BYTES);
+        assert.match(written.digest, /^crc32c:[0-9a-f]{8}$/);
+        assert.ok(
+          readFileSync(disk).subarray(0, IMAGE_BYTES).equals(readFileSync(raw)),
+          "the disk differs from the image",
+        );
+        assert.equal(news.at(-1)?.targets[0]?.stage, "finished");
+        assert.equal(news.at(-1)?.targets[0]?.verified, written.bytes);
+      }
+    });
+  }
+
+  test("rejects an image whose checksum is wrong, before the disk is touched", async () => {
+    fillDisk(0xa5);
+    const source = { path: raw, format: "raw", checksum: { algorithm: "sha256", value: "0".repeat(64) } } as const;
+    await assert.rejects(
+      streamImage(request({ source }), { signal: never }),
+      (error) => error instanceof Fault && error.kind === "invalid" && error.code === "image.checksum-mismatch",
+    );
+    assert.ok(readFileSync(disk).equals(Buffer.alloc(DISK_BYTES, 0xa5)), "the disk was written to");
+  });
+
+  test("rejects a qcow2 image in raw clothing, and an image that is not there", async () => {
+    await assert.rejects(streamImage(request({ source: { path: qcow2, format: "raw" } }), { signal: never }), {
+      kind: "invalid",
+      code: "image.format-mismatch",
+    });
+    await assert.rejects(streamImage(request({ source: { path: `${raw}.no`, format: "raw" } }), { signal: never }), {
+      kind: "not-found",
+      code: "image.open",
+    });
+  });
+
+  test("gives a wrong secret as that target's fault, and writes the others", async () => {
+    fillDisk(0xa5);
+    const wrong = { ...target, chap: { username: "rack", password: "wrongwrongwrong" } };
+    const { targets } = await streamImage(request({ targets: [wrong, target] }), { signal: never });
+    assert.ok(targets[0]?.ok === false && targets[0].fault instanceof Fault);
+    assert.equal(targets[0].fault.code, "iscsi.authentication-failed");
+    assert.equal(targets[0].fault.retry, "never");
+    assert.equal(targets[1]?.ok, true);
+    assert.ok(readFileSync(disk).subarray(0, IMAGE_BYTES).equals(readFileSync(raw)));
+  });
+
+  test("cancels within a second and leaves no socket, again and again", async () => {
+    const before = sockets();
+    for (const delay of [0, 1, 5, 20, 60, 100]) {
+      const controller = new AbortController();
+      const stream = streamImage(request({ verify: "read-back" }), { signal: controller.signal });
+      const outcome = assert.rejects(stream, { kind: "cancelled" }).catch((error: unknown) => {
+        // A fast machine may be done before the latest cancel.
+        if (delay < 60) throw error;
+      });
+      await sleep(delay);
+      const begun = performance.now();
+      controller.abort();
+      await outcome;
+      assert.ok(performance.now() - begun < 1000);
+    }
+    assert.equal(sockets(), before);
+    await assert.rejects(streamImage(request(), { signal: AbortSignal.abort() }), { kind: "cancelled" });
+  });
+
+  test("ends cleanly with the thread that began it", async () => {
+    const module = new URL("../../../src/image/stream.js", import.meta.url).href;
+    const code = `
+      import(${JSON.stringify(module)}).then(({ streamImage }) => {
+        streamImage(${JSON.stringify(request({ verify: "read-back" }))}, { signal: new AbortController().signal, onProgress() {} }).catch(() => {});
+        setTimeout(() => process.exit(0), 30);
+      });`;
+    for (let round = 0; round < 5; round += 1) {
+      const worker = new Worker(code, { eval: true });
+      const status = await new Promise((resolve, reject) => {
+        worker.once("exit", resolve);
+        worker.once("error", reject);
+      });
+      assert.equal(status, 0);
+    }
+  });
+});
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const address = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  if (address === null || typeof address === "string") throw new Error("no port");
+  return address.port;
+}

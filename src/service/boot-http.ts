@@ -9,7 +9,7 @@ import type { Log } from "../core/log.ts";
 import { type Firmware, systemFirmware } from "../domain/boot-firmware.ts";
 import type { LeaseReader } from "../domain/store.ts";
 import { type BootFile, type BootFiles, memoryFile, openBootFile } from "./boot-files.ts";
-import { type BootDirectory, type BootSettings, planFor } from "./boot-lookup.ts";
+import { type BootDirectory, type BootSettings, findMachine, planFor, servicesAt } from "./boot-lookup.ts";
 import { bootScriptText, entryScriptText } from "./boot-script.ts";
 import { answerFile } from "./http-range.ts";
 
@@ -151,7 +151,9 @@ export class BootHttp implements AsyncDisposable {
 
   #script(mac: MacAddress, request: IncomingMessage): string {
     const address = ipv4Of(request.socket.localAddress) as Ipv4Address;
-    const { plan, known } = planFor(this.#options.store, this.#options.boot, { mac, firmware: askingIpxe, address });
+    const { store, boot } = this.#options;
+    const known = findMachine(store, mac);
+    const plan = planFor(known, boot, { mac, firmware: askingIpxe, services: servicesAt(boot, address) });
     const name = known.node?.name ?? known.node?.uuid ?? mac;
     return bootScriptText(plan.script, `${name}: ${plan.reason}`);
   }

@@ -1,6 +1,6 @@
 import type { Ipv4Address, MacAddress } from "../core/brand.ts";
 import type { Firmware } from "../domain/boot-firmware.ts";
-import { type BootPlan, type BootPolicy, planBoot } from "../domain/boot-plan.ts";
+import { type BootPlan, type BootPolicy, type BootServices, planBoot } from "../domain/boot-plan.ts";
 import type { Node, Port } from "../domain/node.ts";
 import type { NodeReader, PortReader } from "../domain/store.ts";
 
@@ -21,28 +21,24 @@ export interface KnownMachine {
   readonly port: Port | undefined;
 }
 
-export function findMachine(directory: BootDirectory, mac: MacAddress): KnownMachine {
-  const port = directory.ports.byAddress(mac);
-  return { port, node: port === undefined ? undefined : directory.nodes.get(port.nodeUuid) };
+const unknownMachine: KnownMachine = { node: undefined, port: undefined };
+
+export function findMachine(directory: BootDirectory, mac: MacAddress | null): KnownMachine {
+  const port = mac === null ? undefined : directory.ports.byAddress(mac);
+  return port === undefined ? unknownMachine : { port, node: directory.nodes.get(port.nodeUuid) };
 }
 
-/** The plan for the machine with this NIC, as it reaches us at `address`. */
+/** Our services as a machine finds them that reaches us at `address`. */
+export function servicesAt(settings: BootSettings, address: Ipv4Address): BootServices {
+  return { address, httpPort: settings.httpPort, apiUrl: `http://${address}:${settings.apiPort}` };
+}
+
+/** The plan for a machine, asked by each of the three services with what it knows of the firmware. */
 export function planFor(
-  directory: BootDirectory,
+  known: KnownMachine,
   settings: BootSettings,
-  machine: { readonly mac: MacAddress; readonly firmware: Firmware; readonly address: Ipv4Address },
-): { readonly plan: BootPlan; readonly known: KnownMachine } {
-  const known = findMachine(directory, machine.mac);
-  const plan = planBoot({
-    ...known,
-    mac: machine.mac,
-    firmware: machine.firmware,
-    policy: settings.policy,
-    services: {
-      address: machine.address,
-      httpPort: settings.httpPort,
-      apiUrl: `http://${machine.address}:${settings.apiPort}`,
-    },
-  });
-  return { plan, known };
+  machine: { readonly mac: MacAddress; readonly firmware: Firmware; readonly services: BootServices },
+): BootPlan {
+  const { mac, firmware, services } = machine;
+  return planBoot({ node: known.node, port: known.port, mac, firmware, services, policy: settings.policy });
 }

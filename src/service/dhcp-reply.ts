@@ -7,15 +7,13 @@ import { useBootFileNow } from "../protocol/dhcp4/pxe-options.ts";
 import { dhcpOptions, encodeOption, type OptionBytes } from "../protocol/dhcp4/options.ts";
 import type { DhcpClient } from "./dhcp-client.ts";
 
+/** What a reply says beyond what it repeats of the request. */
 export interface ReplyContents {
   readonly type: "offer" | "ack" | "nak" | "bootp";
   readonly yiaddr: Ipv4Address;
-  readonly server: Ipv4Address;
   /** null: none, as for INFORM (RFC 2131 §4.3.5) and BOOTP. */
   readonly leaseTime: Millis | null;
   readonly hostname: string | null;
-  /** Of the subnet; given when asked for, or when the client asks for nothing by name. */
-  readonly options: OptionBytes;
   readonly boot: NetworkBoot | null;
   /** Option 56 of a NAK. */
   readonly message: string | null;
@@ -54,40 +52,53 @@ const FIRST = [
 const INFINITE_SECONDS = 0xffffffff;
 const FILE_FIELD = 127;
 
-/** The reply's bytes. What did not fit is named in `omitted`. */
-export function encodeReply(request: Dhcp4Message, client: DhcpClient, contents: ReplyContents): Encoded {
-  const options = new Map<number, Uint8Array>();
+/**
+ * The reply's bytes; what did not fit is named in `omitted`. `options` are the subnet's: given when asked for, or when the
+ * client asks for nothing by name.
+ */
+export function encodeReply(
+  request: Dhcp4Message,
+  client: DhcpClient,
+  contents: ReplyContents,
+  server: Ipv4Address,
+  options: OptionBytes,
+): Encoded {
+  const given = new Map<number, Uint8Array>();
   const asked = client.parameterRequestList;
   if (contents.type !== "bootp") {
-    options.set(code.messageType, encodeOption("messageType", contents.type));
-    options.set(code.serverIdentifier, encodeOption("serverIdentifier", contents.server));
+    given.set(code.messageType, typeBytes[contents.type]);
+    given.set(code.serverIdentifier, encodeOption("serverIdentifier", server));
   }
   if (contents.type === "nak") {
-    if (contents.message !== null) options.set(code.message, encodeOption("message", contents.message));
+    if (contents.message !== null) given.set(code.message, encodeOption("message", contents.message));
   } else {
-    if (contents.leaseTime !== null) addTimes(options, contents.leaseTime);
-    for (const [one, value] of contents.options) {
-      if (one === code.subnetMask || asked === undefined || asked.includes(one)) options.set(one, value);
+    if (contents.leaseTime !== null) addTimes(given, contents.leaseTime);
+    for (const [one, value] of options) {
+      if (one === code.subnetMask || asked === undefined || asked.includes(one)) given.set(one, value);
     }
-    if (contents.hostname !== null) options.set(code.hostName, encodeOption("hostName", contents.hostname));
+    if (contents.hostname !== null) given.set(code.hostName, encodeOption("hostName", contents.hostname));
     if (client.rapidCommit && client.type === "discover" && contents.type === "ack") {
-      options.set(code.rapidCommit, encodeOption("rapidCommit", true));
+      given.set(code.rapidCommit, encodeOption("rapidCommit", true));
     }
-    if (contents.boot !== null) addBoot(options, client, contents.boot);
+    if (contents.boot !== null) addBoot(given, client, contents.boot);
   }
   // RFC 6842 §3: the identifier comes back, so that clients which share a chaddr know whose answer it is.
-  if (client.clientIdentifier !== undefined) options.set(code.clientIdentifier, client.clientIdentifier);
+  if (client.clientIdentifier !== undefined) given.set(code.clientIdentifier, client.clientIdentifier);
   const relay = request.options.get(code.relayAgentInformation);
   // RFC 3046 §2.2: as it came.
-  if (relay !== undefined) options.set(code.relayAgentInformation, relay);
-  return encodeMessage(
-    { ...fixedFields(request, contents), options },
-    { order: asked === undefined ? FIRST : [...FIRST, ...asked], maximumSize: client.maximumSize },
-  );
+  if (relay !== undefined) given.set(code.relayAgentInformation, relay);
+  const order = asked === undefined ? FIRST : [...FIRST, ...asked];
+  return encodeMessage(replyMessage(request, contents, given), { order, maximumSize: client.maximumSize });
 }
 
+const typeBytes = {
+  offer: encodeOption("messageType", "offer"),
+  ack: encodeOption("messageType", "ack"),
+  nak: encodeOption("messageType", "nak"),
+} as const;
+
 /** @source RFC 2131 table 3 */
-function fixedFields(request: Dhcp4Message, contents: ReplyContents): Omit<Dhcp4Message, "options"> {
+function replyMessage(request: Dhcp4Message, contents: ReplyContents, options: OptionBytes): Dhcp4Message {
   const boot = contents.boot?.kind === "file" ? contents.boot : undefined;
   const nak = contents.type === "nak";
   return {
@@ -105,6 +116,7 @@ function fixedFields(request: Dhcp4Message, contents: ReplyContents): Omit<Dhcp4
     chaddr: request.chaddr,
     sname: "",
     file: boot !== undefined && boot.file.length <= FILE_FIELD ? boot.file : "",
+    options,
   };
 }
 
@@ -134,7 +146,7 @@ function addBoot(options: Map<number, Uint8Array>, client: DhcpClient, boot: Net
   }
 }
 
-/** A name in a reply of the proxy: what an offer tells firmware to load, and nothing about addresses. */
+/** What the proxy says: what firmware is to load, and nothing about addresses. */
 export interface ProxyContents {
   readonly type: "offer" | "ack";
   readonly server: Ipv4Address;
@@ -147,8 +159,8 @@ export interface ProxyContents {
  * and some of it passes over offers that forbid this (as seen by pixiecore).
  * @source PXE 2.1 §2.2.3, tables 2-2 and 2-4
  */
-export function encodeProxyReply(request: Dhcp4Message, client: DhcpClient, contents: ProxyContents): Encoded {
-  const { boot, server, type } = contents;
+export function encodeProxyReply(request: Dhcp4Message, client: DhcpClient, proxied: ProxyContents): Encoded {
+  const { boot, server, type } = proxied;
   const options = new Map<number, Uint8Array>();
   options.set(code.messageType, encodeOption("messageType", type));
   options.set(code.serverIdentifier, encodeOption("serverIdentifier", server));
@@ -163,15 +175,6 @@ export function encodeProxyReply(request: Dhcp4Message, client: DhcpClient, cont
   options.set(code.bootfileName, encodeOption("bootfileName", boot.file));
   const relay = request.options.get(code.relayAgentInformation);
   if (relay !== undefined) options.set(code.relayAgentInformation, relay);
-  const fields = fixedFields(request, {
-    type,
-    yiaddr: UNSPECIFIED,
-    server,
-    leaseTime: null,
-    hostname: null,
-    options: new Map(),
-    boot,
-    message: null,
-  });
-  return encodeMessage({ ...fields, options }, { order: FIRST, maximumSize: client.maximumSize });
+  const contents: ReplyContents = { type, yiaddr: UNSPECIFIED, leaseTime: null, hostname: null, boot, message: null };
+  return encodeMessage(replyMessage(request, contents, options), { order: FIRST, maximumSize: client.maximumSize });
 }

@@ -1,21 +1,14 @@
 import type { Ipv4Address, MacAddress } from "../core/brand.ts";
 import type { Clock } from "../core/clock.ts";
-import { MalformedFault, toFault } from "../core/fault.ts";
-import type { Log } from "../core/log.ts";
+import { assertNever, MalformedFault, toFault } from "../core/fault.ts";
+import type { Log, LogFields } from "../core/log.ts";
 import type { Millis } from "../core/units.ts";
-import { type AddressDecision, type AddressQuery, type AddressView, decideAddress } from "../domain/address-policy.ts";
+import { type AddressDecision, type AddressView, decideAddress } from "../domain/address-policy.ts";
 import type { BootPlan } from "../domain/boot-plan.ts";
 import { OfferTable } from "../domain/offer-table.ts";
 import type { LeaseReader, Store } from "../domain/store.ts";
-import {
-  broadcastAddress,
-  type PreparedSubnet,
-  prepareSubnet,
-  selectSubnet,
-  type Subnet,
-  subnetMask,
-} from "../domain/subnet.ts";
-import type { DatagramSocket, ReceivedDatagram } from "../net/datagram.ts";
+import { broadcastAddress, type PreparedSubnet, prepareSubnet, type Subnet, subnetMask } from "../domain/subnet.ts";
+import type { ReceivedDatagram } from "../net/datagram.ts";
 import { type Dhcp4Message, decodeMessage, UNSPECIFIED } from "../protocol/dhcp4/message.ts";
 import {
   dhcpOptions,
@@ -25,24 +18,20 @@ import {
   type OptionValues,
 } from "../protocol/dhcp4/options.ts";
 import { broadcastDestination, type Destination, replyDestination } from "../protocol/dhcp4/reply-destination.ts";
-import { type BootSettings, findMachine, planFor } from "./boot-lookup.ts";
-import { addressQuery, type DhcpClient, leaseClient, readClient } from "./dhcp-client.ts";
+import { type BootSettings, findMachine, planFor, servicesAt } from "./boot-lookup.ts";
+import { readClient } from "./dhcp-client.ts";
+import {
+  type Arrival,
+  type DhcpLink,
+  type Exchange,
+  openExchange,
+  type ServedLink,
+  type ServedSubnet,
+} from "./dhcp-exchange.ts";
 import { encodeReply, type ReplyContents } from "./dhcp-reply.ts";
 import { MinuteLog } from "./minute-log.ts";
 
-/** One interface that DHCP is served on. */
-export interface DhcpLink {
-  readonly interface: string;
-  /** Ours on it: what clients know the server by and where they find the boot services. */
-  readonly address: Ipv4Address;
-  /** Bound to port 67 of this interface alone. The service closes it. */
-  readonly socket: DatagramSocket;
-  /**
-   * Makes an address reachable whose owner does not answer ARP yet, so that it is answered by unicast (RFC 2131 §4.1);
-   * null: it is answered by broadcast. May throw; then it is broadcast too.
-   */
-  readonly introduce: ((address: Ipv4Address, mac: MacAddress) => void) | null;
-}
+export type { DhcpLink } from "./dhcp-exchange.ts";
 
 /** Tells who has an address on a link. */
 export interface AddressProbe {
@@ -93,31 +82,6 @@ export interface DhcpCounters {
 
 type Offered = Extract<AddressDecision, { readonly kind: "offer" }>;
 
-/** A message on its way through the service. */
-interface Exchange {
-  readonly link: DhcpLink;
-  readonly from: ReceivedDatagram["from"];
-  readonly message: Dhcp4Message;
-  readonly client: DhcpClient;
-  readonly query: AddressQuery;
-  readonly subnet: ServedSubnet | undefined;
-  /** What we are to this client: the relay's override before our address (RFC 5107 §4). */
-  readonly server: Ipv4Address;
-}
-
-interface ServedSubnet {
-  readonly prepared: PreparedSubnet;
-  readonly options: OptionBytes;
-}
-
-/** Kinds of BOOTREQUEST that are for servers; the rest is for others or not spoken here. */
-const QUERY_KINDS: ReadonlyMap<string, AddressQuery["kind"]> = new Map([
-  ["discover", "discover"],
-  ["request", "request"],
-  ["decline", "decline"],
-  ["release", "release"],
-  ["inform", "inform"],
-]);
 const SWEEP_INTERVAL = 30_000;
 /** Beyond so many at once, offers go out unprobed rather than late. */
 const MOST_PROBES = 256;
@@ -158,15 +122,11 @@ export class DhcpService implements AsyncDisposable {
   }
 
   start(): void {
-    const { links, log } = this.#options;
-    this.#loops = links.map((link) => this.#serveLink(link));
+    const { links, boot, log } = this.#options;
+    this.#loops = links.map((link) => this.#serveLink({ link, services: servicesAt(boot, link.address) }));
     this.#sweepLater();
-    for (const link of links) {
-      log.info("dhcp.listening", {
-        interface: link.interface,
-        address: link.address,
-        port: String(link.socket.local.port),
-      });
+    for (const { interface: name, address, socket } of links) {
+      log.info("dhcp.listening", { interface: name, address, port: String(socket.local.port) });
     }
   }
 
@@ -183,94 +143,66 @@ export class DhcpService implements AsyncDisposable {
     });
   }
 
-  async #serveLink(link: DhcpLink): Promise<void> {
-    for await (const batch of link.socket.receive()) {
-      for (const datagram of batch) this.#receive(link, datagram);
+  async #serveLink(served: ServedLink): Promise<void> {
+    for await (const batch of served.link.socket.receive()) {
+      for (const datagram of batch) this.#receive(served, datagram);
     }
   }
 
-  #receive(link: DhcpLink, datagram: ReceivedDatagram): void {
+  #receive(served: ServedLink, datagram: ReceivedDatagram): void {
     this.#counts.received += 1;
     try {
       const message = decodeMessage(datagram.bytes);
       // Replies of other servers reach port 67 only by mistake.
       if (message.op !== "request") return;
-      const exchange = this.#open(link, datagram, message);
-      if (exchange !== undefined) this.#handle(exchange);
+      const client = readClient(message);
+      const known = findMachine(this.#options.store, client.mac);
+      this.#open({ served, from: datagram.from, message, client, known });
     } catch (error) {
+      const where = { interface: served.link.interface, peer: datagram.from.address };
       if (error instanceof MalformedFault) {
         this.#counts.malformed += 1;
-        this.#malformed.report(error.field, {
-          interface: link.interface,
-          peer: datagram.from.address,
-          reason: error.message,
-          bytes: datagram.bytes.length,
-        });
+        this.#malformed.report(error.field, { ...where, reason: error.message, bytes: datagram.bytes.length });
       } else {
         this.#counts.failed += 1;
-        this.#options.log.error("dhcp.failed", { interface: link.interface, peer: datagram.from.address }, error);
+        this.#options.log.error("dhcp.failed", where, error);
       }
     }
   }
 
-  #open(link: DhcpLink, datagram: ReceivedDatagram, message: Dhcp4Message): Exchange | undefined {
-    const client = readClient(message);
-    const kind = client.type === undefined ? "bootp" : QUERY_KINDS.get(client.type);
-    if (kind === undefined) {
-      this.#silence(link, message, client, `a ${client.type} is not for this server`);
-      return undefined;
-    }
-    const managed = client.mac !== null && this.#options.store.ports.byAddress(client.mac) !== undefined;
-    const leaseUnder = leaseClient(client, message, managed);
-    if (leaseUnder === null) {
-      this.#silence(link, message, client, "neither hardware address nor client identifier");
-      return undefined;
-    }
-    if (!managed && !this.#options.serveUnknown && !this.#options.boot.policy.discovery) {
-      this.#silence(link, message, client, "port unknown, and only enrolled machines get addresses");
-      return undefined;
-    }
-    const prepared = selectSubnet(this.#prepared, {
-      interface: link.interface,
-      linkSelection: client.relay?.linkSelection ?? null,
-      subnetSelection: client.subnetSelection,
-      giaddr: client.giaddr,
-      ciaddr: client.ciaddr,
+  #open(arrival: Arrival): void {
+    const { serveUnknown, boot } = this.#options;
+    const exchange = openExchange(arrival, {
+      subnets: this.#subnets,
+      prepared: this.#prepared,
+      serveUnknown: serveUnknown || boot.policy.discovery,
     });
-    return {
-      link,
-      from: datagram.from,
-      message,
-      client,
-      query: addressQuery(client, kind, leaseUnder),
-      subnet: this.#subnets.find((one) => one.prepared === prepared),
-      server: client.relay?.serverIdentifierOverride ?? link.address,
-    };
-  }
-
-  #handle(exchange: Exchange): void {
+    if ("silence" in exchange) {
+      this.#silence(arrival, exchange.silence);
+      return;
+    }
     const { kind } = exchange.query;
     // What ends in a lease is decided where the leases are that were granted a moment before: in the transaction.
-    if (kind === "discover" || kind === "inform") {
-      const decision = this.#decide(exchange, this.#options.store.leases);
-      if (decision.kind === "ack") this.#enqueue(exchange);
-      else if (decision.kind === "offer" && this.#mustProbe(exchange, decision)) this.#probe(exchange, decision);
-      else this.#carryOut(exchange, decision);
-    } else {
+    if (kind !== "discover" && kind !== "inform") {
       this.#enqueue(exchange);
+      return;
     }
+    const decision = this.#decide(exchange, this.#options.store.leases);
+    if (decision.kind === "ack") this.#enqueue(exchange);
+    else if (decision.kind === "offer" && this.#mustProbe(exchange, decision)) this.#probe(exchange, decision);
+    else this.#carryOut(exchange, decision);
   }
 
   #decide(exchange: Exchange, leases: LeaseReader): AddressDecision {
     const { clock, authoritative, rapidCommit, quarantine } = this.#options;
+    const { address } = exchange.served.link;
     const view: AddressView = {
       subnet: exchange.subnet?.prepared,
       leases,
       offers: this.#offers,
       now: clock.now(),
       wall: clock.wall().getTime(),
-      servers:
-        exchange.server === exchange.link.address ? [exchange.link.address] : [exchange.server, exchange.link.address],
+      servers: exchange.server === address ? [address] : [exchange.server, address],
       authoritative,
       rapidCommit,
       quarantine,
@@ -279,10 +211,10 @@ export class DhcpService implements AsyncDisposable {
   }
 
   #mustProbe(exchange: Exchange, offer: Offered): boolean {
-    const local =
-      exchange.client.giaddr === null && exchange.subnet?.prepared.subnet.interface === exchange.link.interface;
+    const { client, subnet, served, query } = exchange;
+    const local = client.giaddr === null && subnet?.prepared.subnet.interface === served.link.interface;
     if (this.#options.probe === null || !local) return false;
-    return this.#probing.has(exchange.query.client) || (offer.fresh && this.#probing.size < MOST_PROBES);
+    return this.#probing.has(query.client) || (offer.fresh && this.#probing.size < MOST_PROBES);
   }
 
   /** The offer waits until nobody answered for its address; meanwhile the address is held and the client's repetitions pass. */
@@ -293,7 +225,8 @@ export class DhcpService implements AsyncDisposable {
     const probing = this.#offerUnlessHeld(exchange, offer)
       .catch((error: unknown) => {
         this.#counts.failed += 1;
-        this.#options.log.error("dhcp.failed", { interface: exchange.link.interface, address: offer.address }, error);
+        const { link } = exchange.served;
+        this.#options.log.error("dhcp.failed", { interface: link.interface, address: offer.address }, error);
       })
       .finally(() => this.#probing.delete(client));
     this.#probing.set(client, probing);
@@ -301,25 +234,18 @@ export class DhcpService implements AsyncDisposable {
 
   async #offerUnlessHeld(exchange: Exchange, first: Offered): Promise<void> {
     const { probe, store, clock, quarantine, log } = this.#options;
+    const { link } = exchange.served;
     let offer = first;
     for (let attempt = 0; probe !== null && attempt < PROBE_ATTEMPTS; attempt += 1) {
       const { address } = offer;
-      const holder = await probe.holder(address, exchange.link);
+      const mac = await probe.holder(address, link);
       // The kernel may still know the former owner, or the client itself, from the time when it had the address.
-      if (holder === null || holder === exchange.client.mac || holder === store.leases.byAddress(address)?.mac) break;
+      if (mac === null || mac === exchange.client.mac || mac === store.leases.byAddress(address)?.mac) break;
       this.#counts.conflicts += 1;
-      log.warn("dhcp.conflict", { interface: exchange.link.interface, address, mac: holder });
+      log.warn("dhcp.conflict", { interface: link.interface, address, mac });
+      const client = `declined:${address}`;
       const expiresAt = clock.wall().getTime() + quarantine;
-      await store.commit((tx) =>
-        tx.leases.put({
-          address,
-          client: `declined:${address}`,
-          mac: holder,
-          hostname: null,
-          state: "declined",
-          expiresAt,
-        }),
-      );
+      await store.commit((tx) => tx.leases.put({ address, client, mac, hostname: null, state: "declined", expiresAt }));
       this.#offers.forget(exchange.query.client);
       const next = this.#decide(exchange, store.leases);
       if (next.kind !== "offer") {
@@ -354,9 +280,9 @@ export class DhcpService implements AsyncDisposable {
   }
 
   async #commitGroup(group: readonly Exchange[]): Promise<void> {
-    let decided: readonly { readonly exchange: Exchange; readonly decision: AddressDecision }[];
+    let decisions: readonly AddressDecision[];
     try {
-      decided = await this.#options.store.commit((tx) =>
+      decisions = await this.#options.store.commit((tx) =>
         group.map((exchange) => {
           const decision = this.#decide(exchange, tx.leases);
           if (decision.kind === "ack") {
@@ -364,120 +290,126 @@ export class DhcpService implements AsyncDisposable {
             tx.leases.put(decision.lease);
           }
           if (decision.kind === "returned") tx.leases.put(decision.lease);
-          return { exchange, decision };
+          return decision;
         }),
       );
     } catch (error) {
       const fault = toFault(error);
       this.#counts.failed += group.length;
-      this.#options.log.error(
-        "dhcp.failed",
-        { reason: fault.message, code: fault.code, messages: group.length },
-        error,
-      );
+      const fields = { reason: fault.message, code: fault.code, messages: group.length };
+      this.#options.log.error("dhcp.failed", fields, error);
       return;
     }
-    for (const { exchange, decision } of decided) {
-      try {
-        this.#carryOut(exchange, decision);
-      } catch (error) {
-        this.#counts.failed += 1;
-        this.#options.log.error(
-          "dhcp.failed",
-          { xid: xidOf(exchange.message), mac: exchange.client.mac ?? undefined },
-          error,
-        );
-      }
+    for (const [at, exchange] of group.entries()) {
+      const decision = decisions[at];
+      if (decision !== undefined) this.#carryOutSafely(exchange, decision);
+    }
+  }
+
+  /** One answer that cannot be made must not keep the others of its group back. */
+  #carryOutSafely(exchange: Exchange, decision: AddressDecision): void {
+    try {
+      this.#carryOut(exchange, decision);
+    } catch (error) {
+      this.#counts.failed += 1;
+      this.#options.log.error("dhcp.failed", this.#fields(exchange, "an answer could not be made"), error);
     }
   }
 
   /** Only after what the decision promises is on disk. */
   #carryOut(exchange: Exchange, decision: AddressDecision): void {
-    const { client, query, message, link, server } = exchange;
+    const { query } = exchange;
     switch (decision.kind) {
       case "silent":
         // The client took another server's offer: ours is free again.
-        if (query.kind === "request" && query.server !== null && query.server !== server)
+        if (query.kind === "request" && query.server !== null && query.server !== exchange.server) {
           this.#offers.forget(query.client);
-        this.#silence(link, message, client, decision.reason);
+        }
+        this.#silence(exchange, decision.reason);
         return;
       case "returned":
         this.#offers.forget(query.client);
         this.#counts.returned += 1;
-        this.#options.log.info("dhcp.returned", {
-          ...this.#fields(link, message, client),
-          type: client.type,
-          reason: decision.reason,
-        });
+        this.#options.log.info("dhcp.returned", this.#fields(exchange, decision.reason));
         return;
       case "nak":
         this.#counts.naks += 1;
         this.#offers.forget(query.client);
-        this.#reply(
-          exchange,
-          { type: "nak", yiaddr: UNSPECIFIED, leaseTime: null, hostname: null, boot: null, message: decision.reason },
-          decision.reason,
-        );
+        this.#reply(exchange, refusal(decision.reason), decision.reason, undefined);
         return;
       case "offer":
         this.#counts.offers += 1;
         this.#hold(exchange, decision);
-        this.#replyWithAddress(exchange, "offer", decision, decision.reason);
+        this.#grant(exchange, "offer", decision);
         return;
       case "ack":
         this.#offers.forget(query.client);
-        if (query.kind === "bootp") this.#counts.bootp += 1;
-        else this.#counts.acks += 1;
-        this.#replyWithAddress(exchange, query.kind === "bootp" ? "bootp" : "ack", decision, decision.reason);
+        this.#counts[query.kind === "bootp" ? "bootp" : "acks"] += 1;
+        this.#grant(exchange, query.kind === "bootp" ? "bootp" : "ack", decision);
         return;
       case "inform":
         this.#counts.acks += 1;
-        this.#replyWithAddress(
-          exchange,
-          "ack",
-          { address: UNSPECIFIED, leaseTime: null, hostname: null },
-          decision.reason,
-        );
+        this.#grant(exchange, "ack", {
+          address: UNSPECIFIED,
+          leaseTime: null,
+          hostname: null,
+          reason: decision.reason,
+        });
         return;
+      default:
+        assertNever(decision);
     }
   }
 
-  #replyWithAddress(
+  #grant(
     exchange: Exchange,
     type: "offer" | "ack" | "bootp",
-    given: { readonly address: Ipv4Address; readonly leaseTime: Millis | null; readonly hostname: string | null },
-    reason: string,
+    given: {
+      readonly address: Ipv4Address;
+      readonly leaseTime: Millis | null;
+      readonly hostname: string | null;
+      readonly reason: string;
+    },
   ): void {
     const plan = this.#plan(exchange);
-    this.#reply(
-      exchange,
-      {
-        type,
-        yiaddr: given.address,
-        leaseTime: type === "bootp" ? null : given.leaseTime,
-        hostname: given.hostname,
-        boot: plan?.network ?? null,
-        message: null,
-      },
-      reason,
-      plan,
-    );
+    const leaseTime = type === "bootp" ? null : given.leaseTime;
+    const boot = plan?.network ?? null;
+    const contents = { type, yiaddr: given.address, leaseTime, hostname: given.hostname, boot, message: null };
+    this.#reply(exchange, contents, given.reason, plan);
   }
 
-  #plan({ client, link }: Exchange): BootPlan | undefined {
+  #plan({ client, known, served }: Exchange): BootPlan | undefined {
     if (client.mac === null) return undefined;
-    const machine = { mac: client.mac, firmware: client.firmware, address: link.address };
-    return planFor(this.#options.store, this.#options.boot, machine).plan;
+    const { firmware, mac } = client;
+    return planFor(known, this.#options.boot, { mac, firmware, services: served.services });
   }
 
-  #reply(
-    exchange: Exchange,
-    contents: Omit<ReplyContents, "server" | "options">,
-    reason: string,
-    plan?: BootPlan,
-  ): void {
-    const { message, client, link, from, server, subnet } = exchange;
-    const encoded = encodeReply(message, client, { ...contents, server, options: subnet?.options ?? new Map() });
+  #reply(exchange: Exchange, contents: ReplyContents, reason: string, plan: BootPlan | undefined): void {
+    const { message, client, served, server, subnet } = exchange;
+    const encoded = encodeReply(message, client, contents, server, subnet?.options ?? noOptions);
+    const to = this.#destination(exchange, contents);
+    const fields: LogFields = {
+      ...this.#fields(exchange, reason),
+      answer: contents.type,
+      address: contents.yiaddr === UNSPECIFIED ? undefined : contents.yiaddr,
+      to: `${to.kind} ${to.address}`,
+      firmware:
+        client.firmware.program === "system" ? undefined : `${client.firmware.program} ${client.firmware.architecture}`,
+      boot: plan === undefined ? undefined : plan.network.kind === "file" ? plan.network.file : "none",
+      boot_reason: plan?.network.reason,
+      omitted: encoded.omitted.length === 0 ? undefined : encoded.omitted,
+    };
+    this.#options.log.info("dhcp.answered", fields);
+    served.link.socket.send(encoded.bytes, to).catch((error: unknown) => {
+      const fault = toFault(error);
+      if (fault.kind === "cancelled") return;
+      this.#counts.failed += 1;
+      this.#options.log.warn("dhcp.failed", { ...fields, reason: fault.message, code: fault.code });
+    });
+  }
+
+  #destination({ message, client, served, from }: Exchange, contents: ReplyContents): Destination {
+    const { link } = served;
     const to = replyDestination({
       type: contents.type,
       giaddr: message.giaddr,
@@ -488,67 +420,32 @@ export class DhcpService implements AsyncDisposable {
       relayUsesSourcePort: client.relay?.usesSourcePort ?? false,
       reachesUnconfigured: client.mac !== null && link.introduce !== null,
     });
-    const destination =
-      to.kind === "unicast" && to.address === contents.yiaddr ? this.#introduced(link, client, to) : to;
-    const fields = {
-      ...this.#fields(link, message, client),
-      type: client.type ?? "bootp",
-      answer: contents.type,
-      ...(contents.yiaddr === UNSPECIFIED ? {} : { address: contents.yiaddr }),
-      to: `${destination.kind} ${destination.address}`,
-      reason,
-      firmware:
-        client.firmware.program === "system" ? undefined : `${client.firmware.program} ${client.firmware.architecture}`,
-      ...(plan === undefined
-        ? {}
-        : { boot: plan.network.kind === "file" ? plan.network.file : "none", boot_reason: plan.network.reason }),
-      ...(encoded.omitted.length === 0 ? {} : { omitted: [...encoded.omitted] }),
-    };
-    this.#send(link, encoded.bytes, destination, fields);
-  }
-
-  #introduced(link: DhcpLink, client: DhcpClient, to: Destination): Destination {
+    if (to.kind !== "unicast" || client.ciaddr !== null || client.mac === null) return to;
     try {
-      if (client.mac !== null && client.ciaddr === null) link.introduce?.(to.address, client.mac);
+      link.introduce?.(to.address, client.mac);
       return to;
     } catch (error) {
-      this.#options.log.debug("dhcp.failed", {
-        interface: link.interface,
-        mac: client.mac ?? undefined,
-        reason: toFault(error).message,
-      });
+      const { message: reason } = toFault(error);
+      this.#options.log.debug("dhcp.failed", { interface: link.interface, mac: client.mac, reason });
       return broadcastDestination;
     }
   }
 
-  #send(link: DhcpLink, bytes: Uint8Array, to: Destination, fields: Parameters<Log["info"]>[1]): void {
-    const { log } = this.#options;
-    log.info("dhcp.answered", fields);
-    link.socket.send(bytes, to).catch((error: unknown) => {
-      const fault = toFault(error);
-      if (fault.kind === "cancelled") return;
-      this.#counts.failed += 1;
-      log.warn("dhcp.failed", { ...fields, reason: fault.message, code: fault.code });
-    });
-  }
-
-  #silence(link: DhcpLink, message: Dhcp4Message, client: DhcpClient, reason: string): void {
+  #silence(arrival: Arrival, reason: string): void {
     this.#counts.silent += 1;
-    this.#options.log.info("dhcp.silent", {
-      ...this.#fields(link, message, client),
-      type: client.type ?? "bootp",
-      reason,
-    });
+    this.#options.log.info("dhcp.silent", this.#fields(arrival, reason));
   }
 
-  #fields(link: DhcpLink, message: Dhcp4Message, client: DhcpClient): { readonly [field: string]: string | undefined } {
-    const known = client.mac === null ? undefined : findMachine(this.#options.store, client.mac);
+  /** What every line about a message says. */
+  #fields({ served, message, client, known }: Arrival, reason: string): LogFields {
     return {
-      interface: link.interface,
+      interface: served.link.interface,
       xid: xidOf(message),
       mac: client.mac ?? undefined,
-      node: known?.node?.uuid,
+      node: known.node?.uuid,
       relay: client.giaddr ?? undefined,
+      type: client.type ?? "bootp",
+      reason,
     };
   }
 
@@ -559,6 +456,12 @@ export class DhcpService implements AsyncDisposable {
     await Promise.all(this.#options.links.map((link) => link.socket.close()));
     await Promise.all(this.#loops);
   }
+}
+
+const noOptions: OptionBytes = new Map();
+
+function refusal(reason: string): ReplyContents {
+  return { type: "nak", yiaddr: UNSPECIFIED, leaseTime: null, hostname: null, boot: null, message: reason };
 }
 
 function xidOf(message: Dhcp4Message): string {

@@ -5,7 +5,7 @@ import type { Log } from "../core/log.ts";
 import type { DatagramSocket, ReceivedDatagram } from "../net/datagram.ts";
 import { type Dhcp4Message, decodeMessage } from "../protocol/dhcp4/message.ts";
 import { bootServerDestination, type Destination, replyDestination } from "../protocol/dhcp4/reply-destination.ts";
-import { type BootDirectory, type BootSettings, planFor } from "./boot-lookup.ts";
+import { type BootDirectory, type BootSettings, findMachine, planFor, servicesAt } from "./boot-lookup.ts";
 import { type DhcpClient, readClient } from "./dhcp-client.ts";
 import { encodeProxyReply } from "./dhcp-reply.ts";
 import { MinuteLog } from "./minute-log.ts";
@@ -104,7 +104,9 @@ export class ProxyDhcpService implements AsyncDisposable {
     const asks =
       door === "discover" ? client.type === "discover" : client.type === "request" || client.type === "inform";
     if (!asks || client.firmware.program === "system" || client.mac === null) return;
-    const { plan, known } = planFor(store, boot, { mac: client.mac, firmware: client.firmware, address: link.address });
+    const { mac, firmware } = client;
+    const known = findMachine(store, mac);
+    const plan = planFor(known, boot, { mac, firmware, services: servicesAt(boot, link.address) });
     const fields = {
       interface: link.interface,
       xid: message.xid.toString(16).padStart(8, "0"),

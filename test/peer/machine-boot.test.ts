@@ -97,6 +97,22 @@ test("OVMF's own PXE gets snponly.efi by TFTP, which gets its script, kernel and
   ]);
 });
 
+test("OVMF's HTTP boot gets snponly.efi by its URL, which gets its script, kernel and initrd", async () => {
+  await using lab = await BootLab.open({ nodes: [{ mac: MAC, bootTarget: "ramdisk" }], kernel: UEFI_KERNEL }, TAP);
+  const noPxe = ["IPv4", "IPv6"].flatMap((family) => [
+    "-fw_cfg",
+    `name=opt/org.tianocore/${family}PXESupport,string=no`,
+  ]);
+  await using _qemu = machine(lab, `virtio-net-pci,netdev=net0,mac=${MAC},bootindex=1,romfile=`, [
+    ...firmwareOvmf(lab),
+    ...noPxe,
+  ]);
+  await fetched(lab, "/ramdisk/initrd", 200);
+  await fetched(lab, "/loader/snponly.efi", 1);
+  const offer = lab.answers().find((line) => String(line["firmware"]).startsWith("uefi-http"));
+  assert.equal(offer?.["boot"], `${HTTP}/loader/snponly.efi`);
+});
+
 test("an iPXE ROM of a machine that is to boot its disk gets an address and no file, and leaves the network", async () => {
   await using lab = await BootLab.open({ nodes: [{ mac: MAC, bootTarget: "disk" }] }, TAP);
   await using _qemu = machine(lab, `virtio-net-pci,netdev=net0,mac=${MAC},bootindex=1`, []);

@@ -190,12 +190,18 @@ const OVERLOAD = dhcpOptions.overload.code;
 
 /** Asked-for order first, then rising codes; relay agent information last (RFC 3046 §2.1). */
 function orderOf(options: OptionBytes, first: readonly number[]): readonly number[] {
-  const order = new Set<number>();
-  for (const code of first) if (options.has(code)) order.add(code);
-  for (const code of [...options.keys()].sort((a, b) => a - b)) order.add(code);
-  order.delete(OVERLOAD); // written where it is true
-  if (order.delete(RELAY_AGENT_INFORMATION)) order.add(RELAY_AGENT_INFORMATION);
-  return [...order];
+  const order: number[] = [];
+  for (const code of first) if (isPlaced(code) && options.has(code) && !order.includes(code)) order.push(code);
+  const others: number[] = [];
+  for (const code of options.keys()) if (isPlaced(code) && !order.includes(code)) others.push(code);
+  order.push(...others.sort((a, b) => a - b));
+  if (options.has(RELAY_AGENT_INFORMATION)) order.push(RELAY_AGENT_INFORMATION);
+  return order;
+}
+
+/** Option 52 is written where it is true, and 82 at the end. */
+function isPlaced(code: number): boolean {
+  return code !== OVERLOAD && code !== RELAY_AGENT_INFORMATION;
 }
 
 interface Packed {

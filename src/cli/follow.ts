@@ -135,7 +135,7 @@ function missed(node: JsonObject): Fault {
   const name = stringProperty(node, "name") ?? stringProperty(node, "uuid") ?? "the node";
   const reason = stringProperty(node, "last_error") ?? "no reason was recorded";
   return operationFailed(
-    `${name} is "${stringProperty(node, "provision_state") ?? "?"}": ${reason}; see: ironrack node history ${name}`,
+    `${name} is "${stringProperty(node, "provision_state") ?? "?"}", ${stringProperty(node, "power_state") ?? "power unknown"}: ${reason}; see: ironrack node history ${name}`,
   );
 }
 

@@ -8,7 +8,9 @@ import { processTerminal } from "./terminal.ts";
 
 const interrupted = new AbortController();
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
-  process.once(signal, () => interrupted.abort(new Fault("cancelled", "interrupted", "interrupted")));
+  process.once(signal, () =>
+    interrupted.abort(new Fault("cancelled", "interrupted", "interrupted; what the rack was asked for goes on there")),
+  );
 }
 // A reader such as `head` that has enough is no error of ours.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));

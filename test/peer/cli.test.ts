@@ -180,7 +180,7 @@ test("a wait that meets a failed state ends with status 12 and the node's reason
   assert.match(words.err, /step deploy.erase_devices_metadata begins/);
   assert.match(
     words.err,
-    /ironrack: n1 is "clean failed": .*the disk does not take writes.*; see: ironrack node history n1/,
+    /ironrack: n1 is "clean failed", power o\w+: .*the disk does not take writes.*; see: ironrack node history n1/,
   );
   await json(run("node", "manage", "n1", "--json"));
   const { status, err } = await run("node", "clean", "n1", "--wait", "--json");

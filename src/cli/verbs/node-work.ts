@@ -152,6 +152,7 @@ export function addNodeWork(node: Command, parts: VerbParts): void {
       configure: (command) =>
         waiting(name === "on" ? command : command.option("--soft", "ask the operating system to shut down")),
       act: async (context, options, [ident = ""]) => {
+        const timeout = timeoutOf(options);
         const after = options.wait === true ? await newestSeq(context) : 0;
         const result = await context.call("node.set_power_state", {
           node: ident,
@@ -165,7 +166,7 @@ export function addNodeWork(node: Command, parts: VerbParts): void {
           node: ident,
           goal: powerGoal(state),
           after,
-          timeout: timeoutOf(options),
+          timeout,
         });
         if (!context.json) context.terminal.out(`${ident} is "${cell(reached["power_state"])}"\n`);
         return reached;
@@ -201,6 +202,7 @@ async function provision(
 
 function timeoutOf(options: Waiting): Millis | undefined {
   if (options.timeout === undefined) return undefined;
+  if (options.wait !== true) throw invalid("timeout", "goes with --wait");
   const value = Number(options.timeout);
   if (!Number.isFinite(value) || value <= 0)
     throw invalid("timeout", `"${options.timeout}" is not a number of seconds`);

@@ -113,19 +113,14 @@ export class DemoNode {
     await this.#expectState(state);
   }
 
-  /** The node's own last error says more than the CLI's exit. */
+  /** The node's own last error, where the CLI did not say it. */
   async #withLastError(error: unknown): Promise<Fault> {
     const fault = toFault(error);
     try {
       const node = await this.#parts.lab.cli.node(this.#name);
       const lastError = stringProperty(node, "last_error");
-      const where = `the node is "${stringProperty(node, "provision_state") ?? "?"}"`;
-      return new Fault(
-        fault.kind,
-        fault.code,
-        `${fault.message} (${where}${lastError === undefined ? "" : `: ${lastError}`})`,
-        { cause: error },
-      );
+      if (lastError === undefined || fault.message.includes(lastError)) return fault;
+      return new Fault(fault.kind, fault.code, `${fault.message} (last error: ${lastError})`, { cause: error });
     } catch {
       return fault;
     }

@@ -2,7 +2,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { Fault } from "../../src/core/fault.ts";
-import { isJsonObject, type Json, type JsonObject } from "../../src/core/json.ts";
+import { isJsonObject, type Json, type JsonObject, objectProperty, stringProperty } from "../../src/core/json.ts";
 import type { Account } from "./broker.ts";
 import type { Child } from "./child.ts";
 import { BUILD } from "./daemon.ts";
@@ -39,8 +39,8 @@ export class SiteCli {
   async run(args: readonly string[]): Promise<Json> {
     const outcome = await this.spawn([...args, "--json"]).ended;
     if (outcome.code !== 0) {
-      const said = lastWords(outcome.stderr) ?? lastWords(outcome.stdout) ?? `exit status ${outcome.code}`;
-      throw new Fault("refused", "site.cli", `ironrack site ${args.join(" ")}: ${said}`, {
+      const said = errorWords(outcome.stderr) ?? lastWords(outcome.stdout) ?? `exit status ${outcome.code}`;
+      throw new Fault("refused", "site.cli", `${args.slice(0, 3).join(" ")}: ${said}`, {
         detail: { exit: outcome.code },
       });
     }
@@ -63,6 +63,18 @@ export class SiteCli {
       if (isJsonObject(event)) onEvent(event);
     });
     return child;
+  }
+}
+
+/** The message of the CLI's `{"error": {…}}`, which is the last line that it writes with --json; else what it wrote. */
+export function errorWords(text: string): string | undefined {
+  const line = text.trim().split("\n").at(-1) ?? "";
+  try {
+    const value: unknown = JSON.parse(line);
+    const error = isJsonObject(value) ? objectProperty(value, "error") : undefined;
+    return error === undefined ? lastWords(text) : (stringProperty(error, "message") ?? lastWords(text));
+  } catch {
+    return lastWords(text);
   }
 }
 

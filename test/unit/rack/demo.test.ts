@@ -5,6 +5,7 @@ import { toml } from "../../rack/appliance-conf.ts";
 import { configDrive } from "../../rack/config-drive.ts";
 import { demoMachines, parseDemoOptions } from "../../rack/demo-options.ts";
 import { streamSummary } from "../../rack/demo-node.ts";
+import { errorWords } from "../../rack/site-cli.ts";
 import { type DemoReport, reportJson, reportTable } from "../../rack/demo-report.ts";
 
 test("without options there are two machines, a BIOS and a UEFI one; with --only there is one of it", () => {
@@ -100,4 +101,10 @@ test("a config drive names the host and carries the key, for root as well", () =
 
 test("the appliance's configuration is written as TOML sections", () => {
   assert.equal(toml({ a: { x: "1", y: '"two"' }, b: { z: "true" } }), '[a]\nx = 1\ny = "two"\n\n[b]\nz = true\n');
+});
+
+test("what the CLI says of a failure is its message, or else its text", () => {
+  assert.equal(errorWords('noise\n{"error":{"kind":"refused","code":"x","message":"no","detail":{}}}\n'), "no");
+  assert.equal(errorWords("error: unknown option\n"), "error: unknown option");
+  assert.equal(errorWords(""), undefined);
 });

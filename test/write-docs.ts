@@ -1,8 +1,8 @@
 import { writeFileSync } from "node:fs";
 import { resolve } from "node:path";
-import { channelDocuments, configDocuments } from "./documents.ts";
+import { channelDocuments, cliManual, configDocuments } from "./documents.ts";
 
 /* Writes the generated documents anew: npm run docs */
 const root = resolve(import.meta.dirname, "../..");
-for (const [path, text] of [...(await channelDocuments()), ...configDocuments()])
-  writeFileSync(resolve(root, path), text);
+const documents = [...(await channelDocuments()), ...configDocuments(), ["docs/cli.md", cliManual()] as const];
+for (const [path, text] of documents) writeFileSync(resolve(root, path), text);

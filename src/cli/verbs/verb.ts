@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import type { Json } from "../../core/json.ts";
+import { rememberExamples } from "../manual.ts";
 import { type CliParts, type Context, type OpenTransport, runVerb } from "../context.ts";
 
 /** How verbs are put under a command; the same verbs stand under `ironrack` and under `ironrack site`. */
@@ -29,6 +30,7 @@ export function verb<Options extends object>(
     .option("--json", "print JSON, for programs");
   definition.configure?.(command);
   if (definition.examples !== undefined) {
+    rememberExamples(command, definition.examples);
     command.addHelpText("after", `\nExamples:\n${definition.examples.map((example) => `  ${example}\n`).join("")}`);
   }
   return command.action(async () => {

@@ -6,13 +6,11 @@ import { MalformedFault } from "./fault.ts";
  */
 export class ByteReader {
   readonly #bytes: Uint8Array;
-  readonly #view: DataView;
   readonly #end: number;
   #offset: number;
 
   constructor(bytes: Uint8Array, start = 0, end = bytes.length) {
     this.#bytes = bytes;
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.#offset = start;
     this.#end = end;
   }
@@ -34,32 +32,47 @@ export class ByteReader {
     return at;
   }
 
+  /** Only behind #take, which keeps `at` inside. No DataView: to make one costs as much as reading a whole header. */
+  #octet(at: number): number {
+    return this.#bytes[at] ?? 0;
+  }
+
+  #signed(at: number): number {
+    return (this.#octet(at) << 24) | (this.#octet(at + 1) << 16) | (this.#octet(at + 2) << 8) | this.#octet(at + 3);
+  }
+
   u8(field: string): number {
-    return this.#view.getUint8(this.#take(field, 1));
+    return this.#octet(this.#take(field, 1));
   }
 
   u16(field: string): number {
-    return this.#view.getUint16(this.#take(field, 2));
+    const at = this.#take(field, 2);
+    return (this.#octet(at) << 8) | this.#octet(at + 1);
   }
 
   u16LE(field: string): number {
-    return this.#view.getUint16(this.#take(field, 2), true);
+    const at = this.#take(field, 2);
+    return this.#octet(at) | (this.#octet(at + 1) << 8);
   }
 
   u32(field: string): number {
-    return this.#view.getUint32(this.#take(field, 4));
+    return this.#signed(this.#take(field, 4)) >>> 0;
   }
 
   u32LE(field: string): number {
-    return this.#view.getUint32(this.#take(field, 4), true);
+    const at = this.#take(field, 4);
+    return (
+      (this.#octet(at) | (this.#octet(at + 1) << 8) | (this.#octet(at + 2) << 16) | (this.#octet(at + 3) << 24)) >>> 0
+    );
   }
 
   i32(field: string): number {
-    return this.#view.getInt32(this.#take(field, 4));
+    return this.#signed(this.#take(field, 4));
   }
 
   u64(field: string): bigint {
-    return this.#view.getBigUint64(this.#take(field, 8));
+    const at = this.#take(field, 8);
+    return (BigInt(this.#signed(at) >>> 0) << 32n) | BigInt(this.#signed(at + 4) >>> 0);
   }
 
   /** A copy of the next `count` bytes. */

@@ -2,11 +2,12 @@ import { Fault } from "./fault.ts";
 
 /** Builds a structure from named fields, in order. Big-endian unless the name ends in LE. A value out of range is a bug. */
 export class ByteWriter {
-  #buffer: Buffer;
+  // Not a Buffer: to make one, and to cut one, costs several times as much.
+  #bytes: Uint8Array;
   #length = 0;
 
   constructor(capacity = 576) {
-    this.#buffer = Buffer.alloc(capacity);
+    this.#bytes = new Uint8Array(capacity);
   }
 
   get length(): number {
@@ -15,60 +16,73 @@ export class ByteWriter {
 
   #grow(count: number): number {
     const at = this.#length;
-    if (at + count > this.#buffer.length) {
-      const larger = Buffer.alloc(Math.max(this.#buffer.length * 2, at + count));
-      this.#buffer.copy(larger, 0, 0, at);
-      this.#buffer = larger;
+    if (at + count > this.#bytes.length) {
+      const larger = new Uint8Array(Math.max(this.#bytes.length * 2, at + count));
+      larger.set(this.#bytes);
+      this.#bytes = larger;
     }
     this.#length += count;
     return at;
   }
 
+  #octets(value: number, least: number, most: number, count: number): number {
+    if (!Number.isInteger(value) || value < least || value > most) {
+      throw new RangeError(`${value} does not fit in ${count} bytes`);
+    }
+    return this.#grow(count);
+  }
+
+  #word(at: number, value: number): void {
+    this.#bytes[at] = value >>> 24;
+    this.#bytes[at + 1] = value >>> 16;
+    this.#bytes[at + 2] = value >>> 8;
+    this.#bytes[at + 3] = value;
+  }
+
   u8(value: number): this {
-    const at = this.#grow(1);
-    this.#buffer.writeUInt8(value, at);
+    const at = this.#octets(value, 0, 0xff, 1);
+    this.#bytes[at] = value;
     return this;
   }
 
   u16(value: number): this {
-    const at = this.#grow(2);
-    this.#buffer.writeUInt16BE(value, at);
+    const at = this.#octets(value, 0, 0xffff, 2);
+    this.#bytes[at] = value >>> 8;
+    this.#bytes[at + 1] = value;
     return this;
   }
 
   u16LE(value: number): this {
-    const at = this.#grow(2);
-    this.#buffer.writeUInt16LE(value, at);
+    const at = this.#octets(value, 0, 0xffff, 2);
+    this.#bytes[at] = value;
+    this.#bytes[at + 1] = value >>> 8;
     return this;
   }
 
   u32(value: number): this {
-    const at = this.#grow(4);
-    this.#buffer.writeUInt32BE(value, at);
+    this.#word(this.#octets(value, 0, 0xffffffff, 4), value);
     return this;
   }
 
   u32LE(value: number): this {
-    const at = this.#grow(4);
-    this.#buffer.writeUInt32LE(value, at);
+    const at = this.#octets(value, 0, 0xffffffff, 4);
+    for (let octet = 0; octet < 4; octet += 1) this.#bytes[at + octet] = value >>> (8 * octet);
     return this;
   }
 
   i32(value: number): this {
-    const at = this.#grow(4);
-    this.#buffer.writeInt32BE(value, at);
+    this.#word(this.#octets(value, -0x80000000, 0x7fffffff, 4), value);
     return this;
   }
 
   u64(value: bigint): this {
-    const at = this.#grow(8);
-    this.#buffer.writeBigUInt64BE(value, at);
-    return this;
+    if (value < 0n || value > 0xffffffffffffffffn) throw new RangeError(`${value} does not fit in 8 bytes`);
+    return this.u32(Number(value >> 32n)).u32(Number(value & 0xffffffffn));
   }
 
   bytes(value: Uint8Array): this {
     const at = this.#grow(value.length);
-    this.#buffer.set(value, at);
+    this.#bytes.set(value, at);
     return this;
   }
 
@@ -88,6 +102,7 @@ export class ByteWriter {
 
   /** Text in a field of `width` bytes, filled with NUL. @throws Fault internal when it does not fit */
   fixed(field: string, text: string, width: number): this {
+    if (text === "") return this.zeroes(width);
     const value = Buffer.from(text, "latin1");
     if (value.length > width)
       throw new Fault("internal", "encode", `${field}: ${value.length} bytes do not fit in ${width}`);
@@ -96,11 +111,15 @@ export class ByteWriter {
 
   /** Overwrites two bytes written earlier. */
   patchU16(at: number, value: number): this {
-    this.#buffer.writeUInt16BE(value, at);
+    if (!Number.isInteger(value) || value < 0 || value > 0xffff || at < 0 || at + 2 > this.#length) {
+      throw new RangeError(`${value} cannot be written at ${at}`);
+    }
+    this.#bytes[at] = value >>> 8;
+    this.#bytes[at + 1] = value;
     return this;
   }
 
   toBytes(): Uint8Array {
-    return new Uint8Array(this.#buffer.subarray(0, this.#length));
+    return this.#bytes.slice(0, this.#length);
   }
 }

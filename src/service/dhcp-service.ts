@@ -388,13 +388,20 @@ export class DhcpService implements AsyncDisposable {
     const { message, client, served, server, subnet } = exchange;
     const encoded = encodeReply(message, client, contents, server, subnet?.options ?? noOptions);
     const to = this.#destination(exchange, contents);
+    const { firmware } = client;
+    // One literal, without spreading others into it: this runs twice for each lease.
     const fields: LogFields = {
-      ...this.#fields(exchange, reason),
+      interface: served.link.interface,
+      xid: xidOf(message),
+      mac: client.mac ?? undefined,
+      node: exchange.known.node?.uuid,
+      relay: client.giaddr ?? undefined,
+      type: client.type ?? "bootp",
+      reason,
       answer: contents.type,
       address: contents.yiaddr === UNSPECIFIED ? undefined : contents.yiaddr,
       to: `${to.kind} ${to.address}`,
-      firmware:
-        client.firmware.program === "system" ? undefined : `${client.firmware.program} ${client.firmware.architecture}`,
+      firmware: firmware.program === "system" ? undefined : `${firmware.program} ${firmware.architecture}`,
       boot: plan === undefined ? undefined : plan.network.kind === "file" ? plan.network.file : "none",
       boot_reason: plan?.network.reason,
       omitted: encoded.omitted.length === 0 ? undefined : encoded.omitted,

@@ -113,7 +113,9 @@ function overloadOf(options: OptionBytes): number {
 }
 
 function textOf(field: ByteReader, name: string): string {
-  const value = Buffer.from(field.bytes(name, field.remaining)).toString("latin1");
+  const bytes = field.bytes(name, field.remaining);
+  if (bytes[0] === 0) return ""; // as nearly always
+  const value = Buffer.from(bytes).toString("latin1");
   const end = value.indexOf("\0");
   return end < 0 ? value : value.slice(0, end);
 }

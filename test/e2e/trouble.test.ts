@@ -116,7 +116,7 @@ rule("what is no command is answered where it can be, counted, and disturbs noth
     "[]",
     '{"jsonrpc":"2.0"}',
     '{"jsonrpc":"2.0","id":"x","method":"node.create","params":{"colour":1}}',
-    "\u0000\u0001",
+    "\u0001\u0002",
   ]) {
     await lab.rack.site.run([...publish, "-m", payload]);
   }

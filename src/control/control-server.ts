@@ -18,6 +18,8 @@ export interface ControlServerParts {
   readonly inFlight?: number;
 }
 
+const MOST_CONNECTIONS = 256;
+
 /**
  * JSON-RPC 2.0 on a Unix socket, a request or batch per line, an answer line each, in the order in which they finish. Who may
  * open the file (0660) is an operator. A caller that goes away cancels what it was reading, never what it was changing.
@@ -32,6 +34,7 @@ export class ControlServer implements AsyncDisposable {
   private constructor(parts: ControlServerParts) {
     this.#parts = parts;
     this.#server = createServer((socket) => this.#serve(socket));
+    this.#server.maxConnections = MOST_CONNECTIONS;
   }
 
   /** @throws Fault conflict when another process serves the path, storage when it cannot be made */

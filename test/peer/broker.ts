@@ -134,6 +134,11 @@ export class Wire implements AsyncDisposable {
     return `mqtt://127.0.0.1:${this.port}`;
   }
 
+  /** Ends every connection at once. */
+  reset(): void {
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     for (const socket of this.#sockets) socket.destroy();
     this.#server.close();

@@ -188,6 +188,8 @@ export function openRack(options: {
   readonly store?: Store & AsyncDisposable;
   readonly log: Log;
   readonly willDelay_s?: number;
+  /** Where what ran is written, when one list is to outlive the session. */
+  readonly ran?: string[];
 }): {
   readonly session: SiteSession;
   readonly store: Store & AsyncDisposable;
@@ -195,7 +197,7 @@ export function openRack(options: {
   readonly catalogue: Catalogue;
 } {
   const store = options.store ?? openMemoryStore({ clock });
-  const ran: string[] = [];
+  const ran = options.ran ?? [];
   const catalogue = new Catalogue({ commands: testCommands(store, ran), store, log: options.log });
   const session = new SiteSession({
     settings: {

@@ -70,6 +70,10 @@ rm -f "$root/var/lib/dbus/machine-id" "$root"/var/log/*.log "$root"/var/log/apt/
 rm -rf "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/*
 chroot "$root" systemctl -q enable systemd-networkd ssh ssh-host-key config-drive
 chroot "$root" systemctl -q mask $(sed -e 's/#.*//' "$here/masked.units") 2> /dev/null
+mkdir -p "$root/etc/systemd/system-generators"
+sed -e 's/#.*//' "$here/masked.generators" | while read -r generator; do
+    [ -z "$generator" ] || ln -s /dev/null "$root/etc/systemd/system-generators/$generator"
+done
 # systemd would otherwise rebuild its caches at the first boot.
 touch -d '1 hour' "$root/etc/.updated" "$root/var/.updated"
 mkdir -p "$root/boot/grub"

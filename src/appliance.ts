@@ -43,11 +43,15 @@ import { BootFiles } from "./service/boot-files.ts";
 import { BootHttp } from "./service/boot-http.ts";
 import type { BootSettings } from "./service/boot-lookup.ts";
 import { DhcpService } from "./service/dhcp-service.ts";
+import { ProxyDhcpService } from "./service/proxy-dhcp-service.ts";
 import { TftpService } from "./service/tftp-service.ts";
 import { openStore } from "./store/level-store.ts";
 import { readStoreKey } from "./store/seal.ts";
 
 const DHCP_PORT = 67;
+/** @source PXE 2.1 §2.2.2 */
+const PROXY_DHCP_PORT = 4011;
+const ARP_WAIT = millis(300);
 /** A block of TFTP in one Ethernet frame: 1500 less IP, UDP and TFTP headers. */
 const TFTP_LIMITS = { blksize: 1468, windowsize: 64, transfers: 256, transfersPerClient: 8 };
 const MOST_HTTP_CONNECTIONS = 1024;
@@ -288,6 +292,11 @@ async function openBootServices({ config, clock, log, store }: ServiceParts, sco
   tftp.start();
 
   if (!dhcp.enabled) return () => ({ http: { ...http.counters() }, tftp: { ...tftp.counters() } });
+  if (dhcp.proxy) {
+    const proxy = scope.use(await openProxyDhcp({ config, clock, log, store }, settings));
+    proxy.start();
+    return () => ({ dhcp: { ...proxy.counters() }, http: { ...http.counters() }, tftp: { ...tftp.counters() } });
+  }
   const dhcpSocket = await interfaceSocket(boot.interface, "0.0.0.0" as Ipv4Address, DHCP_PORT, true);
   const service = scope.use(
     new DhcpService({
@@ -302,11 +311,29 @@ async function openBootServices({ config, clock, log, store }: ServiceParts, sco
       serveUnknown: true,
       offerTime: dhcp.offerTime,
       quarantine: millis(600_000),
-      probe: new ArpProbe({ clock, wait: millis(300) }),
+      probe: dhcp.probe ? new ArpProbe({ clock, wait: ARP_WAIT }) : null,
     }),
   );
   service.start();
   return () => ({ dhcp: { ...service.counters() }, http: { ...http.counters() }, tftp: { ...tftp.counters() } });
+}
+
+/** What to boot, for machines whose addresses another server gives out. */
+async function openProxyDhcp(
+  { config, clock, log, store }: ServiceParts,
+  boot: BootSettings,
+): Promise<ProxyDhcpService> {
+  const name = config.boot.interface;
+  const { address } = config.boot.address;
+  const discoverSocket = await interfaceSocket(name, "0.0.0.0" as Ipv4Address, DHCP_PORT, true);
+  const requestSocket = await interfaceSocket(name, address, PROXY_DHCP_PORT, false);
+  return new ProxyDhcpService({
+    store,
+    clock,
+    log,
+    boot,
+    links: [{ interface: name, address, discoverSocket, requestSocket }],
+  });
 }
 
 /** A UDP socket that hears one interface alone, also broadcasts. */

@@ -76,6 +76,16 @@ export const configTable = {
   }),
   dhcp: section("The DHCP service on the provisioning network.", {
     enabled: defaulted(flag, true, "Whether ironrack answers DHCP."),
+    proxy: defaulted(
+      flag,
+      false,
+      "Whether addresses come from another DHCP server on this network: then ironrack answers only firmware, and only with what to boot.",
+    ),
+    probe: defaulted(
+      flag,
+      true,
+      "Whether an address is asked for by ARP before it is offered to a client that never had it.",
+    ),
     authoritative: defaulted(
       flag,
       true,

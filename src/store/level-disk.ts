@@ -5,6 +5,7 @@ import type { JsonObject } from "../core/json.ts";
 import type { Log } from "../core/log.ts";
 import type { HistoryEntry } from "../domain/history.ts";
 import type { Disk } from "./disk.ts";
+import type { DirectoryGuard } from "./guard.ts";
 import { keys, seqOf } from "./keys.ts";
 import { type Database, levelFault, openDatabase } from "./level-files.ts";
 import type { Counts } from "./level-load.ts";
@@ -32,24 +33,21 @@ interface Damage {
  * failed batch may have left is undone. The directory's guard is held meanwhile.
  */
 export class LevelDisk implements Disk {
-  readonly #directory: string;
   readonly #codec: RecordCodec;
   readonly #clock: Clock;
   readonly #log: Log;
-  readonly #guard: AsyncDisposable;
+  readonly #guard: DirectoryGuard;
   readonly #told = new Set<string>();
   #database: Database;
   #damage: Damage | undefined;
 
   constructor(parts: {
-    readonly directory: string;
     readonly database: Database;
     readonly codec: RecordCodec;
-    readonly guard: AsyncDisposable;
+    readonly guard: DirectoryGuard;
     readonly clock: Clock;
     readonly log: Log;
   }) {
-    this.#directory = parts.directory;
     this.#database = parts.database;
     this.#codec = parts.codec;
     this.#guard = parts.guard;
@@ -133,7 +131,7 @@ export class LevelDisk implements Disk {
     if (now - damage.triedAt < HEAL_PAUSE) throw damage.fault;
     try {
       await this.#database.close();
-      this.#database = await openDatabase(this.#directory, this.#log);
+      this.#database = await openDatabase(this.#guard, this.#log);
       await this.#database.batch([...damage.undo], { sync: true });
       this.#damage = undefined;
       this.#log.info("store.opened", { reason: "opened again after a failed write" });

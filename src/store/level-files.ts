@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { Level } from "level";
 import { Fault } from "../core/fault.ts";
 import type { Log } from "../core/log.ts";
-import { storeInUse } from "./guard.ts";
+import { type DirectoryGuard, storeInUse } from "./guard.ts";
 import { readLog, writeLog } from "./level-log.ts";
 import { checkTable } from "./level-table.ts";
 
@@ -13,16 +13,19 @@ export type Database = Level<string, string>;
  * Opens the LevelDB in `directory`, made if there is none. Its tables are checked first, and mended where they are damaged.
  * One that has lost its list of tables is rebuilt: LevelDB would take it for new and remove every table it finds. What was
  * damaged is kept in `lost/`.
+ * Without certainty that nobody else has the directory nothing is mended.
  * @throws Fault busy, storage
  */
-export async function openDatabase(directory: string, log: Log): Promise<Database> {
-  await checkTables(directory, log);
-  if (await hasLostItsManifest(directory)) await repairDatabase(directory, "its MANIFEST is missing", log);
+export async function openDatabase(guard: DirectoryGuard, log: Log): Promise<Database> {
+  const { directory, alone } = guard;
+  const cut = alone && (await checkTables(directory, log));
+  if (await hasLostItsManifest(directory)) await repairDatabase(guard, "its MANIFEST is missing", log);
+  else if (cut) await repairDatabase(guard, "a table has another size than its MANIFEST says", log);
   try {
     return await open(directory);
   } catch (error) {
     if (codeOf(error) !== "LEVEL_CORRUPTION") throw openFault(directory, error);
-    await repairDatabase(directory, messageOf(error), log);
+    await repairDatabase(guard, messageOf(error), log);
   }
   try {
     return await open(directory);
@@ -35,7 +38,14 @@ export async function openDatabase(directory: string, log: Log): Promise<Databas
  * Rebuilds the list of tables from tables and logs; the database must be closed and its tables checked.
  * @throws Fault storage
  */
-export async function repairDatabase(directory: string, reason: string, log: Log): Promise<void> {
+export async function repairDatabase({ directory, alone }: DirectoryGuard, reason: string, log: Log): Promise<void> {
+  if (!alone) {
+    throw new Fault(
+      "storage",
+      "store.damaged",
+      `the store ${directory} is damaged: ${reason}; start ironrackd, which repairs it`,
+    );
+  }
   log.error("store.corrupt", { reason: `${reason}; the database is repaired`, path: directory });
   // The types of `level` are those that browsers have too; in Node it is classic-level, which can repair.
   const { repair } = Level as unknown as { readonly repair: (location: string) => Promise<void> };
@@ -58,13 +68,16 @@ async function open(directory: string): Promise<Database> {
   return database;
 }
 
-async function checkTables(directory: string, log: Log): Promise<void> {
+/** Whether a table may have been cut short. */
+async function checkTables(directory: string, log: Log): Promise<boolean> {
+  let cut = false;
   try {
     for (const name of await readdir(directory)) {
       if (!/^[0-9]+\.(ldb|sst)$/.test(name)) continue;
       const path = join(directory, name);
       const check = checkTable(await readFile(path));
       if (check.kind === "sound") continue;
+      cut ||= check.kind === "mended" && check.cut;
       const lost = join(directory, "lost");
       await mkdir(lost, { recursive: true });
       if (check.kind === "unreadable") {
@@ -81,6 +94,7 @@ async function checkTables(directory: string, log: Log): Promise<void> {
       await copyFile(path, join(lost, name));
       await overwrite(path, check.table);
     }
+    return cut;
   } catch (error) {
     throw openFault(directory, error);
   }

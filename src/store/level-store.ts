@@ -3,7 +3,7 @@ import type { Clock } from "../core/clock.ts";
 import { Fault } from "../core/fault.ts";
 import type { Log } from "../core/log.ts";
 import type { Store } from "../domain/store.ts";
-import { guardDirectory } from "./guard.ts";
+import { type DirectoryGuard, guardDirectory } from "./guard.ts";
 import { IndexedStore } from "./indexed-store.ts";
 import { LevelDisk } from "./level-disk.ts";
 import { type Database, isCorruption, levelFault, openDatabase, repairDatabase } from "./level-files.ts";
@@ -39,11 +39,11 @@ export async function openStore(options: StoreOptions): Promise<Store & AsyncDis
   await makeDirectory(directory);
   const guard = await guardDirectory(directory);
   try {
-    const { database, state } = await openAndLoad(directory, log, async (opened) => {
+    const { database, state } = await openAndLoad(guard, log, async (opened) => {
       await migrate(opened, seal, steps, log);
       return await loadState(opened, codec, log);
     });
-    const disk = new LevelDisk({ directory, database, codec, guard, clock, log });
+    const disk = new LevelDisk({ database, codec, guard, clock, log });
     log.info("store.opened", { nodes: state.nodes.size, elapsed_ms: Math.round(clock.now() - started) });
     return new IndexedStore({ state, disk, clock, log, retention: { ...defaultRetention, ...options.retention } });
   } catch (error) {
@@ -78,19 +78,19 @@ async function makeDirectory(directory: string): Promise<void> {
 
 /** Damage in a table shows itself only when it is read: then the database is repaired, once. */
 async function openAndLoad(
-  directory: string,
+  guard: DirectoryGuard,
   log: Log,
   load: (database: Database) => Promise<State>,
 ): Promise<{ readonly database: Database; readonly state: State }> {
   for (let attempt = 1; ; attempt += 1) {
-    const database = await openDatabase(directory, log);
+    const database = await openDatabase(guard, log);
     try {
       return { database, state: await load(database) };
     } catch (error) {
       await database.close();
       if (error instanceof Fault) throw error;
       if (attempt > 1 || !isCorruption(error)) throw levelFault("read", error);
-      await repairDatabase(directory, String(error), log);
+      await repairDatabase(guard, String(error), log);
     }
   }
 }

@@ -27,7 +27,14 @@ interface IndexEntry extends BlockHandle {
 export type TableCheck =
   | { readonly kind: "sound" }
   /** `table` is of the same size and finds all blocks that are whole. */
-  | { readonly kind: "mended"; readonly table: Buffer; readonly kept: number; readonly lost: number }
+  | {
+      readonly kind: "mended";
+      readonly table: Buffer;
+      readonly kept: number;
+      readonly lost: number;
+      /** Its end is missing, so the file may have been longer. */
+      readonly cut: boolean;
+    }
   | { readonly kind: "unreadable" };
 
 /** Whether all blocks of a table are whole, and if not, the same table without those that are not. */
@@ -36,12 +43,12 @@ export function checkTable(table: Buffer): TableCheck {
   const footer = readFooter(table);
   const index = footer === undefined ? undefined : readIndex(table, footer.index);
   if (index === "compressed") return { kind: "sound" }; // not written by this store; left to LevelDB
-  if (index === undefined) return rebuild(table, scanBlocks(table), 0);
+  if (index === undefined) return rebuild(table, scanBlocks(table), { lost: 0, cut: footer === undefined });
   const whole = index.filter((entry) => isWhole(table, entry));
   const metaIsWhole =
     footer !== undefined && metaBlocks(table, footer.metaindex).every((block) => isWhole(table, block));
   if (whole.length === index.length && metaIsWhole) return { kind: "sound" };
-  return rebuild(table, whole, index.length - whole.length);
+  return rebuild(table, whole, { lost: index.length - whole.length, cut: false });
 }
 
 function readFooter(table: Buffer): { readonly metaindex: BlockHandle; readonly index: BlockHandle } | undefined {
@@ -140,7 +147,11 @@ function blockSize(table: Buffer, offset: number, end: number): number | undefin
 }
 
 /** Leaves the blocks where they are and writes an empty metaindex and a new index behind the last of them. */
-function rebuild(table: Buffer, blocks: readonly IndexEntry[], lost: number): TableCheck {
+function rebuild(
+  table: Buffer,
+  blocks: readonly IndexEntry[],
+  damage: { readonly lost: number; readonly cut: boolean },
+): TableCheck {
   const metaindex = sealBlock(encodeBlock([]));
   const index = sealBlock(
     encodeBlock(
@@ -162,7 +173,7 @@ function rebuild(table: Buffer, blocks: readonly IndexEntry[], lost: number): Ta
   mended.fill(0, table.length - FOOTER_BYTES);
   mended.set(handles, table.length - FOOTER_BYTES);
   mended.writeBigUInt64LE(MAGIC, table.length - 8);
-  return { kind: "mended", table: mended, kept: blocks.length, lost };
+  return { kind: "mended", table: mended, kept: blocks.length, ...damage };
 }
 
 /** Every entry with its whole key, as index blocks have them. */

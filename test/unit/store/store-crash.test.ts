@@ -146,8 +146,8 @@ test("a full disk fails the commit, what was refused does not come back, and wri
 }, async () => {
   const mount = join(root, "full");
   mkdirSync(mount);
-  // The store's own file system is seen by the process alone; it is copied out before it vanishes with it.
-  const script = `mount -t tmpfs -o size=3m none "$0" && head -c 1000000 /dev/zero > "$0/ballast" && "$@"; cp -r "$0/store" "$0.copy"`;
+  // Seen by the process alone, and copied out before it vanishes with it. Opening again needs room for the log as a table.
+  const script = `mount -t tmpfs -o size=5m none "$0" && head -c 3000000 /dev/zero > "$0/ballast" && "$@"; cp -r "$0/store" "$0.copy"`;
   const child = spawn(
     "unshare",
     ["--mount", "sh", "-c", script, mount, process.execPath, program, "fill", join(mount, "store")],
@@ -263,6 +263,19 @@ test("flipped bits in any file leave a store that opens, shows only whole record
   }
 });
 
+test("a table cut short, or gone, leaves a store that opens with what is left", { timeout: 60_000 }, async () => {
+  const original = await aStore("short", 3);
+  const tables = readdirSync(original).filter((name) => name.endsWith(".ldb"));
+  for (const [round, part] of [0, 0.02, 0.3, 0.7, 0.99, undefined].entries()) {
+    const directory = join(root, `short-${round}`);
+    cpSync(original, directory, { recursive: true });
+    const table = join(directory, tables[round % tables.length] ?? "");
+    if (part === undefined) rmSync(table);
+    else truncateSync(table, Math.floor(statSync(table).size * part));
+    await checkUsable(directory, `${table} cut to ${part}`);
+  }
+});
+
 for (const lost of ["CURRENT", "MANIFEST"]) {
   test(`a lost ${lost} is rebuilt from the tables, instead of beginning anew over them`, async () => {
     const directory = await aStore(`lost-${lost}`, 2);
@@ -273,6 +286,28 @@ for (const lost of ["CURRENT", "MANIFEST"]) {
       assert.equal(await checkWhole(store, 0), 120);
     }
     assert.match(log.errors[0] ?? "", /store\.corrupt.*MANIFEST is missing/);
+  });
+}
+
+for (const [title, wrapper] of [
+  ["another process", []],
+  ["a process of another network namespace", ["unshare", "--net"]],
+] as const) {
+  test(`the store is refused while ${title} has it, and free once that is killed`, {
+    timeout: 60_000,
+    skip: isRoot || wrapper.length === 0 ? false : "needs root",
+  }, async () => {
+    const directory = join(root, `held-${wrapper.length}`);
+    const [command = "", ...args] = [...wrapper, process.execPath, program, "fill", directory];
+    const child = spawn(command, args, { stdio: ["pipe", "pipe", "inherit"] });
+    await runUntil(child, (line) => line.startsWith("done 3"));
+    for (let attempt = 0; attempt < 3; attempt += 1) {
+      await assert.rejects(open(directory), (error: Fault) => error.kind === "busy" && error.code === "store.in-use");
+    }
+    child.kill("SIGKILL");
+    await once(child, "exit");
+    await using store = await open(directory);
+    assert.ok((await checkWhole(store, 0)) >= 3);
   });
 }
 

@@ -69,8 +69,7 @@ class Model {
       }
       case "delete node":
         this.nodes.delete(aUuid(one.node));
-        for (const port of [...this.ports.values()])
-          if (port.nodeUuid === aUuid(one.node)) this.ports.delete(port.uuid);
+        for (const port of this.ports.values()) if (port.nodeUuid === aUuid(one.node)) this.ports.delete(port.uuid);
         return true;
       case "put port": {
         const port = portOf(one);

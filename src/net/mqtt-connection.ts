@@ -181,8 +181,8 @@ export class MqttConnection implements AsyncDisposable {
   }
 
   async #publish(publish: MqttPublish): Promise<void> {
-    const silent = new Fault("timeout", "broker.silent", "the broker acknowledges nothing");
-    const cancel = publish.qos === 1 ? this.#clock.after(ACK_TIMEOUT, () => this.#fail(silent)) : undefined;
+    const silent = (): void => this.#fail(new Fault("timeout", "broker.silent", "the broker acknowledges nothing"));
+    const cancel = publish.qos === 1 ? this.#clock.after(ACK_TIMEOUT, silent) : undefined;
     const options = { qos: publish.qos, retain: publish.retain ?? false, properties: publishProperties(publish) };
     try {
       await this.#orEnd((resolve, reject) => {

@@ -1,9 +1,11 @@
 /** `npm run bench -- NAME [WORD…] --json`: peers and ironrack in one run; root, namespaces of its own. */
 import type { Json } from "../src/core/json.ts";
 import { benchDhcp } from "./dhcp.ts";
+import { benchIscsi } from "./iscsi.ts";
 
 const benches: readonly { readonly name: string; readonly run: (only: readonly string[]) => Promise<Json> }[] = [
   { name: "dhcp", run: benchDhcp },
+  { name: "iscsi", run: benchIscsi },
 ];
 
 const words = process.argv.slice(2).filter((word) => word !== "--json");

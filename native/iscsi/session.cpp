@@ -313,8 +313,18 @@ Burst Session::next_burst(std::span<iovec> room) const {
       const auto& payload = tasks_[pdu.task].command.out;
       std::uint32_t at = payload.begin + pdu.offset + static_cast<std::uint32_t>(skip);
       std::uint32_t left = pdu.length - static_cast<std::uint32_t>(skip);
-      if (payload.memory != nullptr) {
+      const auto from_file = [&](std::uint64_t offset, std::uint32_t length) {
+        burst.more = true;
+        if (burst.count > 0) return;  // what stands before it goes first
+        burst.file = payload.file;
+        burst.file_offset = offset;
+        burst.file_length = length;
+      };
+      if (payload.memory != nullptr && (payload.file < 0 || left < kSendfileLeast)) {
         put(payload.memory + at, left);
+      } else if (payload.memory != nullptr) {
+        from_file(payload.memory_in_file + at, left);
+        return burst;
       } else {
         for (const auto& part : payload.parts) {
           if (at >= part.length) {
@@ -323,14 +333,7 @@ Burst Session::next_burst(std::span<iovec> room) const {
           }
           const std::uint32_t piece = std::min(left, part.length - at);
           if (part.mapped == nullptr || piece >= kSendfileLeast) {
-            if (burst.count > 0) {
-              burst.more = true;
-              return burst;
-            }
-            burst.file = payload.file;
-            burst.file_offset = part.file_offset + at;
-            burst.file_length = piece;
-            burst.more = true;
+            from_file(part.file_offset + at, piece);
             return burst;
           }
           if (burst.count + 2 > room.size()) {

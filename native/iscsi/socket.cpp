@@ -76,6 +76,11 @@ Result<std::size_t> Socket::send(const Burst& burst, std::span<const iovec> vect
   return std::unexpected(lost("the connection to the target broke while sending", errno));
 }
 
+void Socket::drop_unsent() const {
+  const linger now{.l_onoff = 1, .l_linger = 0};
+  ::setsockopt(fd_.get(), SOL_SOCKET, SO_LINGER, &now, sizeof now);
+}
+
 Result<std::size_t> Socket::receive(std::span<std::byte> room) const {
   const auto count = ::recv(fd_.get(), room.data(), room.size(), MSG_DONTWAIT);
   if (count > 0) return static_cast<std::size_t>(count);

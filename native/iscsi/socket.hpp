@@ -24,6 +24,9 @@ class Socket {
   /// Bytes received; 0 when there are none now. A closed connection is a fault.
   Result<std::size_t> receive(std::span<std::byte> room) const;
 
+  /// Makes closing drop what the kernel still has to send: bytes of an abandoned command must not arrive late.
+  void drop_unsent() const;
+
   [[nodiscard]] int fd() const { return fd_.get(); }
 
  private:

@@ -1,22 +1,30 @@
 // A fixed number of equal buffers: what bounds the memory of a job. Pages are touched only when a buffer is first used.
+// They lie in a file without a name, so that the kernel can send them to any number of targets without copying. A buffer is
+// used again only after every target answered the command that sent it: by then nobody needs the pages of the old content.
 #pragma once
 
 #include <sys/mman.h>
 
 #include <condition_variable>
 #include <cstddef>
+#include <cstdint>
 #include <mutex>
 #include <new>
 #include <span>
 #include <utility>
 #include <vector>
 
+#include "bytes/unique_fd.hpp"
+
 namespace ironrack::pipeline {
 
 class BufferPool {
  public:
   BufferPool(std::size_t count, std::size_t size) : count_(count), size_(size) {
-    void* memory = ::mmap(nullptr, count * size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    file_ = UniqueFd(::memfd_create("ironrack blocks", MFD_CLOEXEC));
+    if (file_ && ::ftruncate(file_.get(), static_cast<off_t>(count * size)) != 0) file_.reset();
+    const int flags = file_ ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    void* memory = ::mmap(nullptr, count * size, PROT_READ | PROT_WRITE, flags, file_.get(), 0);
     if (memory == MAP_FAILED) throw std::bad_alloc();
     memory_ = static_cast<std::byte*>(memory);
     for (std::size_t i = count; i > 0; i--) free_.push_back(memory_ + (i - 1) * size);
@@ -56,10 +64,14 @@ class BufferPool {
   }
 
   [[nodiscard]] std::size_t buffer_size() const { return size_; }
+  /// The file behind the buffers; -1 when there is none.
+  [[nodiscard]] int file() const { return file_.get(); }
+  [[nodiscard]] std::uint64_t file_offset(const std::byte* buffer) const { return static_cast<std::uint64_t>(buffer - memory_); }
 
  private:
   std::size_t count_;
   std::size_t size_;
+  UniqueFd file_;
   std::byte* memory_ = nullptr;
   mutable std::mutex mutex_;
   std::condition_variable room_;

@@ -17,8 +17,8 @@ using iscsi::SenseKey;
 
 constexpr std::uint64_t kConnectMs = 5000;
 constexpr std::uint64_t kLoginMs = 15000;
-constexpr std::uint64_t kSilenceMs = 5000;        // after which the target is pinged
-constexpr std::uint64_t kPingMs = 10000;          // within which it has to answer
+constexpr std::uint64_t kSilenceMs = 10000;       // after which the target is pinged
+constexpr std::uint64_t kPingMs = 20000;          // within which it has to say something, be it the answer or another
 constexpr std::uint64_t kCommandMs = 120000;      // for one command of a target that does answer pings
 constexpr std::uint64_t kFirstContactMs = 10000;  // for a target to appear
 constexpr std::uint64_t kComeBackMs = 30000;      // for a lost target to appear again, or a busy one to take something
@@ -29,7 +29,7 @@ constexpr std::uint64_t kNotReadyMs = 500;
 constexpr int kMostAttempts = 10;
 constexpr int kMostRedirects = 4;
 constexpr int kTurns = 32;                          // of filling and sending before others get their turn
-constexpr std::uint64_t kMostZeroBytes = 64 << 20;  // of zeroes by one command: seconds on a slow disk, not minutes
+constexpr std::uint64_t kMostZeroBytes = 32 << 20;  // of zeroes by one command: seconds on a slow disk, not minutes
 constexpr std::uint32_t kShortPdu = 32768;          // a target that takes only shorter ones gets file bytes from a mapping
 constexpr std::size_t kVectors = 512;
 constexpr std::uint16_t kProbeBytes = 252;
@@ -46,6 +46,8 @@ std::vector<std::byte> random_bytes(std::size_t count) {
 }
 
 }  // namespace
+
+Target::~Target() { drop_connection(); }
 
 Target::Target(TargetRequest request, const TargetPlan& plan, iscsi::Isid isid, std::uint64_t now_ms)
     : request_(std::move(request)), plan_(plan), isid_(isid), address_(request_.address), port_(request_.port), begun_ms_(now_ms), progress_ms_(now_ms), state_since_ms_(now_ms) {}
@@ -69,6 +71,7 @@ void Target::connect(std::uint64_t now_ms) {
 }
 
 void Target::drop_connection() {
+  if (socket_ && state_ != State::leaving) socket_->drop_unsent();
   session_.reset();
   login_.reset();
   framer_.reset();
@@ -307,7 +310,7 @@ void Target::on_tick(std::uint64_t now_ms) {
   if (!session_) return;
   const auto oldest = session_->oldest_ms();
   const auto pinged = session_->pinged_ms();
-  if (pinged && now_ms - *pinged >= kPingMs) return lose(timeout("iscsi.silent", "the target does not answer"), now_ms);
+  if (pinged && now_ms - std::max(*pinged, session_->heard_ms()) >= kPingMs) return lose(timeout("iscsi.silent", "the target does not answer"), now_ms);
   if (oldest && now_ms - *oldest >= kCommandMs) return lose(timeout("iscsi.command-timeout", "the target does not end a command"), now_ms);
   if ((!retries_.empty() || inflight_ > 0) && now_ms - progress_ms_ >= kCommandMs + kComeBackMs) {
     return fail(last_loss_ ? *last_loss_ : timeout("iscsi.no-progress", "the target takes no data"));
@@ -400,6 +403,8 @@ void Target::submit(std::uint32_t slot, std::uint64_t now_ms) {
       command.out.length = static_cast<std::uint32_t>(job.length);
       if (job.block->kind == BlockKind::memory) {
         command.out.memory = job.block->memory;
+        command.out.file = job.block->pool->file();
+        command.out.memory_in_file = job.block->pool->file_offset(job.block->memory);
       } else {
         command.out.file = job.block->file;
         command.out.parts = job.block->parts;

@@ -33,6 +33,9 @@ class Target {
   enum class State : std::uint8_t { waiting, connecting, login, probing, ready, streaming, syncing, verifying, leaving, finished, failed };
 
   Target(TargetRequest request, const TargetPlan& plan, iscsi::Isid isid, std::uint64_t now_ms);
+  ~Target();
+  Target(const Target&) = delete;
+  Target& operator=(const Target&) = delete;
 
   void begin(std::uint64_t now_ms);
   /// The job has begun to lay out blocks.

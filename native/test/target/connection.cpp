@@ -402,7 +402,11 @@ void Connection::on_command(const unsigned char* header, std::uint32_t data_leng
   const auto* cdb = header + 32;
   if ((header[0] & 0x40) == 0) exp_cmd_sn_ = get32(header + 24) + 1;
   const auto block = options_.block_size;
-  const int opcode = cdb[0];
+  // WRITE(10) and READ(10), which others use on small disks, are their longer forms with other fields.
+  const bool ten = cdb[0] == 0x2a || cdb[0] == 0x28;
+  const int opcode = cdb[0] == 0x2a ? 0x8a : cdb[0] == 0x28 ? 0x88 : cdb[0];
+  const std::uint64_t lba = ten ? get32(cdb + 2) : get64(cdb + 2);
+  const std::uint32_t blocks = ten ? get16(cdb + 7) : get32(cdb + 10);
   const bool write_flag = (header[1] & 0x20) != 0;
 
   if (unit_attentions_ > 0 && opcode != 0x12) {
@@ -415,8 +419,8 @@ void Connection::on_command(const unsigned char* header, std::uint32_t data_leng
     task.opcode = opcode;
     task.length = expected;
     if (opcode == 0x8a || opcode == 0x93) {
-      task.offset = get64(cdb + 2) * block;
-      task.cdb_blocks = get32(cdb + 10);
+      task.offset = lba * block;
+      task.cdb_blocks = blocks;
     }
     const bool known = opcode == 0x8a || (opcode == 0x93 && options_.write_same && ((cdb[1] & 8) == 0 || options_.write_same_unmap)) || (opcode == 0x42 && options_.unmap);
     if (!known) {
@@ -528,7 +532,8 @@ void Connection::on_command(const unsigned char* header, std::uint32_t data_leng
       data[14] = static_cast<unsigned char>((options_.unmap || options_.write_same_unmap ? 0x80 : 0) | (options_.unmapped_reads_zero ? 0x40 : 0));
       return data_in(itt, data, expected);
     case 0x1a: data = {3, 0, static_cast<unsigned char>(options_.read_only ? 0x80 : 0), 0}; return data_in(itt, data, expected);
-    case 0x88: return read(itt, get64(cdb + 2) * block, get32(cdb + 10) * block);
+    case 0x88: return read(itt, lba * block, blocks * block);
+    case 0x35:
     case 0x91: return respond(itt, 0, {});
     default: return respond(itt, 2, sense(5, 0x20, 0));
   }

@@ -83,6 +83,8 @@ export interface DhcpCounters {
 type Offered = Extract<AddressDecision, { readonly kind: "offer" }>;
 
 const SWEEP_INTERVAL = 30_000;
+/** Messages that wait for the disk; whoever comes behind them would be answered too late to care. */
+const MOST_PENDING = 2048;
 /** Beyond so many at once, offers go out unprobed rather than late. */
 const MOST_PROBES = 256;
 /** So many addresses in use in a row, and the next is offered as it is: the client has its own probe (RFC 2131 §4.4.1). */
@@ -265,6 +267,10 @@ export class DhcpService implements AsyncDisposable {
   }
 
   #enqueue(exchange: Exchange): void {
+    if (this.#pending.length >= MOST_PENDING) {
+      this.#silence(exchange, "more is asked for than the disk takes; the client asks again");
+      return;
+    }
     this.#pending.push(exchange);
     this.#committing ??= this.#commitPending();
   }

@@ -95,7 +95,7 @@ export class BootLab implements AsyncDisposable {
   }
 
   /** The first line that fits, once it is there. @throws Error with the whole log when it does not come */
-  async logged(fits: (line: JsonObject) => boolean, within_s = 10): Promise<JsonObject> {
+  async logged(fits: (line: JsonObject) => boolean, within_s = 30): Promise<JsonObject> {
     const until = this.#clock.now() + within_s * 1000;
     for (;;) {
       const line = this.lines().find(fits);

@@ -17,8 +17,9 @@ export interface Transfer {
   readonly sent: number;
   /** The window that follows `acknowledged` was sent again because of an ACK, which is done once. */
   readonly wentBack: boolean;
-  /** Timeouts in a row without progress. */
+  /** Timeouts in a row without progress, and the seconds they took. */
   readonly silent: number;
+  readonly silent_s: number;
 }
 
 export type TransferInput =
@@ -47,8 +48,9 @@ export interface Advance {
   readonly outputs: readonly TransferOutput[];
 }
 
-/** How often in a row a packet is sent again before the client counts as lost. */
-const MOST_SILENT = 6;
+/** A client counts as lost after so many timeouts in a row, and not before so many seconds. */
+const LEAST_TIMEOUTS = 6;
+const LEAST_SILENCE = 30;
 const FIRST_TIMEOUT = 1;
 const LONGEST_TIMEOUT = 8;
 
@@ -65,6 +67,7 @@ export function beginTransfer(request: {
     sent: 0,
     wentBack: false,
     silent: 0,
+    silent_s: 0,
   };
 }
 
@@ -106,8 +109,11 @@ function sendWindow(transfer: Transfer): Advance {
 
 /** The client's own timeout as it asked; ours doubles. */
 function arm(transfer: Transfer): TransferOutput {
-  const own = Math.min(FIRST_TIMEOUT * 2 ** transfer.silent, LONGEST_TIMEOUT);
-  return { kind: "arm", after_s: transfer.terms.timeout ?? own };
+  return { kind: "arm", after_s: patience(transfer) };
+}
+
+function patience({ terms, silent }: Transfer): number {
+  return terms.timeout ?? Math.min(FIRST_TIMEOUT * 2 ** silent, LONGEST_TIMEOUT);
 }
 
 function over(transfer: Transfer, result: TransferResult, before: readonly TransferOutput[] = []): Advance {
@@ -141,7 +147,7 @@ function receive(transfer: Transfer, packet: TftpPacket): Advance {
 function acknowledge(transfer: Transfer, wire: number): Advance {
   if (transfer.phase === "negotiating") {
     if (wire !== 0) return { transfer, outputs: [] };
-    return sendWindow({ ...transfer, phase: "sending", silent: 0 });
+    return sendWindow({ ...transfer, phase: "sending", silent: 0, silent_s: 0 });
   }
   const block = blockOf(transfer, wire);
   if (block === undefined) return { transfer, outputs: [] };
@@ -149,7 +155,7 @@ function acknowledge(transfer: Transfer, wire: number): Advance {
   if (block > transfer.acknowledged) {
     // Short of the window's end: the client missed the next one, and the window begins after what it has (RFC 7440 §4).
     const wentBack = block < transfer.sent;
-    return sendWindow({ ...transfer, acknowledged: block, silent: 0, wentBack });
+    return sendWindow({ ...transfer, acknowledged: block, silent: 0, silent_s: 0, wentBack });
   }
   // An ACK once more. To answer it with data would double every packet from here on (the Sorcerer's Apprentice, RFC 1123
   // §4.2.3.1). In a window it may also mean that the window's first block was lost: once per window that is believed.
@@ -165,8 +171,9 @@ function blockOf(transfer: Transfer, wire: number): number | undefined {
 }
 
 function timeout(transfer: Transfer): Advance {
-  const later = { ...transfer, silent: transfer.silent + 1 };
-  if (later.silent >= MOST_SILENT) {
+  const silent_s = transfer.silent_s + patience(transfer);
+  const later = { ...transfer, silent: transfer.silent + 1, silent_s };
+  if (later.silent >= LEAST_TIMEOUTS && silent_s >= LEAST_SILENCE) {
     // Who has the last block may leave without telling (RFC 1350 §6).
     if (transfer.sent === transfer.blocks && transfer.acknowledged + transfer.terms.windowsize >= transfer.blocks) {
       return over(later, { kind: "lost", reason: "the last ACK did not come" });

@@ -121,6 +121,13 @@ test("the client's own timeout is kept as it asked", () => {
   assert.deepEqual(step.outputs.at(-1), { kind: "arm", after_s: 3 });
 });
 
+test("a client with a short timeout of its own is not given up early", () => {
+  let step = play(begin(9000, { timeout: "1" }), start);
+  for (let round = 0; round < 29; round += 1) step = advance(step.transfer, timeout);
+  assert.equal(step.transfer.phase, "negotiating");
+  assert.equal(advance(step.transfer, timeout).transfer.phase, "over");
+});
+
 test("progress after a timeout makes the next wait short again", () => {
   assert.deepEqual(play(begin(9000), start, timeout, timeout, ack(1)).outputs.at(-1), { kind: "arm", after_s: 1 });
 });
@@ -205,7 +212,7 @@ for (const windowsize of [1, 2, 7, 16, 64]) {
         silence = input.kind === "timeout" ? silence + 1 : 0;
         const step = advance(transfer, input);
         // So many timeouts in a row are bad luck of this wire, not of the exchange: it is begun again where it stands.
-        transfer = step.transfer.silent >= 5 ? { ...step.transfer, silent: 0 } : step.transfer;
+        transfer = step.transfer.silent >= 5 ? { ...step.transfer, silent: 0, silent_s: 0 } : step.transfer;
         for (const output of step.outputs) {
           if (output.kind === "data") {
             for (let block = output.first; block < output.first + output.count; block += 1)

@@ -27,6 +27,8 @@ export interface DemoNodeParts {
   readonly clock: Clock;
   /** Multiplies every deadline: many machines share the processors. */
   readonly patience: number;
+  /** Aborts when the person at the terminal has had enough: nothing more is shown. */
+  readonly interrupted: AbortSignal;
 }
 
 /** One machine's way through the demonstration, as the central site leads it. */
@@ -73,7 +75,7 @@ export class DemoNode {
         await act();
       } catch (error) {
         const reason = toFault(error).message;
-        view.stage(this.#name, `${stage} FAILED: ${reason}`, "failed");
+        if (!this.#parts.interrupted.aborted) view.stage(this.#name, `${stage} FAILED: ${reason}`, "failed");
         return this.#report({ stage, reason });
       }
       this.#stages.push({ stage, seconds: Math.round((clock.now() - began) / 100) / 10 });

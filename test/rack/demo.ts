@@ -61,7 +61,7 @@ async function demonstrate(options: DemoOptions, directory: string, interrupted:
     );
     await abortable(interrupted, daemon.start());
     view.note("ironrackd is ready; from here on the site leads, over MQTT");
-    nodes = await abortable(interrupted, leadAll(lab, view));
+    nodes = await abortable(interrupted, leadAll(lab, view, interrupted));
     if (nodes.some((node) => node.failure !== null)) tellFailures(view, nodes, rack, daemon);
     if (options.keep) {
       view.note(
@@ -81,9 +81,9 @@ async function demonstrate(options: DemoOptions, directory: string, interrupted:
 }
 
 /** All nodes side by side. */
-async function leadAll(lab: Lab, view: ProgressView): Promise<DemoReport["nodes"]> {
+async function leadAll(lab: Lab, view: ProgressView, interrupted: AbortSignal): Promise<DemoReport["nodes"]> {
   const patience = Math.max(1, lab.rack.machines.length / 2);
-  const nodes = lab.rack.machines.map((subject) => new DemoNode({ lab, subject, view, clock, patience }));
+  const nodes = lab.rack.machines.map((subject) => new DemoNode({ lab, subject, view, clock, patience, interrupted }));
   await using _events = lab.cli.follow((event) => {
     view.event(event);
     for (const node of nodes) node.event(event);

@@ -39,7 +39,8 @@ export class SiteCli {
   async run(args: readonly string[]): Promise<Json> {
     const outcome = await this.spawn([...args, "--json"]).ended;
     if (outcome.code !== 0) {
-      const said = errorWords(outcome.stderr) ?? lastWords(outcome.stdout) ?? `exit status ${outcome.code}`;
+      const said =
+        errorWords(outcome.stderr) ?? lastWords(outcome.stdout) ?? `ended with ${outcome.signal ?? outcome.code}`;
       throw new Fault("refused", "site.cli", `${args.slice(0, 3).join(" ")}: ${said}`, {
         detail: { exit: outcome.code },
       });

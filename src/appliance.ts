@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, statfsSync } from "node:fs";
 import { join } from "node:path";
 import { bindUdpToInterface, sdNotify } from "./core/native-addon.ts";
 import { type Clock, instant } from "./core/clock.ts";
@@ -25,7 +25,7 @@ import { recover } from "./conductor/recovery.ts";
 import type { ConductorSettings } from "./conductor/settings.ts";
 import type { Config } from "./config/config.ts";
 import { ControlServer } from "./control/control-server.ts";
-import type { BootPolicy } from "./domain/boot-plan.ts";
+import { type BootPolicy, defaultSignedLoaders } from "./domain/boot-plan.ts";
 import type { Store } from "./domain/store.ts";
 import { agentInspect } from "./driver/agent-inspect.ts";
 import { fakeHardware } from "./driver/fake/hardware-type.ts";
@@ -43,6 +43,7 @@ import { BootFiles } from "./service/boot-files.ts";
 import { BootHttp } from "./service/boot-http.ts";
 import type { BootSettings } from "./service/boot-lookup.ts";
 import { DhcpService } from "./service/dhcp-service.ts";
+import { grubSource } from "./service/grub-source.ts";
 import { ProxyDhcpService } from "./service/proxy-dhcp-service.ts";
 import { TftpService } from "./service/tftp-service.ts";
 import { openStore } from "./store/level-store.ts";
@@ -56,6 +57,7 @@ const ARP_WAIT = millis(300);
 const TFTP_LIMITS = { blksize: 1468, windowsize: 64, transfers: 256, transfersPerClient: 8 };
 const MOST_HTTP_CONNECTIONS = 1024;
 const MQTT_SESSION_EXPIRY_S = 7 * 86_400;
+const LOW_DISK = 256 * 2 ** 20;
 const WATCHDOG_INTERVAL = millis(20_000);
 
 export interface ApplianceOptions {
@@ -131,6 +133,7 @@ async function openParts({ config, log, clock }: ApplianceOptions, scope: Scope)
     started_at: startedAt,
     uptime_s: Math.round((clock.wall().getTime() - Date.parse(startedAt)) / 1000),
     mqtt: parts.site === undefined ? { enabled: false } : { enabled: true, ...siteStatus(parts.site) },
+    disk: diskStatus(stateDir),
     store: {
       last_event: store.history.lastSeq,
       acknowledged_event: store.outbox.acknowledged,
@@ -180,6 +183,12 @@ async function openParts({ config, log, clock }: ApplianceOptions, scope: Scope)
   log.info("daemon.ready", { elapsed_ms: Math.round(clock.wall().getTime() - Date.parse(startedAt)) });
   sdNotify(`READY=1\nSTATUS=Serving ${config.boot.interface}`);
   scope.defer(keepWatchdog(clock));
+}
+
+/** Free space where the state is kept; the store needs some to promise anything. */
+function diskStatus(directory: string): JsonObject {
+  const { bsize, blocks, bavail } = statfsSync(directory);
+  return { total_bytes: blocks * bsize, free_bytes: bavail * bsize, low: bavail * bsize < LOW_DISK };
 }
 
 /** systemd restarts a daemon whose event loop stands still. */
@@ -285,7 +294,7 @@ async function openBootServices({ config, clock, log, store }: ServiceParts, sco
       log,
       leases: store.leases,
       links: [{ address, socket: tftpSocket }],
-      sources: [({ file }) => loaders.open(file)],
+      sources: [grubSource({ store, boot: settings, clock }), ({ file }) => loaders.open(file)],
       limits: TFTP_LIMITS,
     }),
   );
@@ -347,9 +356,15 @@ async function interfaceSocket(
   return await DatagramSocket.open({ kind: "fd", fd, broadcast });
 }
 
+/** Where Debian's packages shim-signed and grub-efi-amd64-signed put what Secure Boot starts, by the names it asks for. */
+const SIGNED_LOADERS: readonly (readonly [string, string])[] = [
+  ["shimx64.efi", "/usr/lib/shim/shimx64.efi.signed"],
+  ["grubx64.efi", "/usr/lib/grub/x86_64-efi-signed/grubnetx64.efi.signed"],
+];
+
 /** The files of the loader directories by name; of the same name in two, the first directory's. */
 function loaderFiles(directories: readonly string[]): ReadonlyMap<string, string> {
-  const files = new Map<string, string>();
+  const files = new Map<string, string>(SIGNED_LOADERS);
   for (const directory of directories) {
     let names: readonly string[];
     try {
@@ -375,6 +390,7 @@ function bootPolicy({ boot, dhcp }: Config): BootPolicy {
       { platform: "bios", processor: "i386", file: boot.biosLoader },
       { platform: "efi", processor: "x86_64", file: boot.uefiLoader },
     ],
+    signedLoaders: defaultSignedLoaders,
     ramdisks: ["i386", "x86_64"],
     kernelArguments: [console, boot.kernelArguments].filter((part) => part !== "").join(" "),
     debug: false,

@@ -38,14 +38,15 @@ export class OperationRunner implements AsyncDisposable {
     this.#parts = parts;
   }
 
-  /** A new operation with the steps that the node's drivers offer. */
-  plan(node: Node, verb: ProvisionVerb, kind: StepKind): Operation {
-    const skipped = kind === "clean" && !(node.automatedClean ?? this.#parts.settings.automatedClean);
+  /** A new operation with the steps that the node's drivers offer; a clean with `chosen` steps runs those of the ramdisk's. */
+  plan(node: Node, verb: ProvisionVerb, kind: StepKind, chosen?: readonly PlannedStep[]): Operation {
+    const automated = kind === "clean" && verb !== "clean";
+    const skipped = automated && !(node.automatedClean ?? this.#parts.settings.automatedClean);
     return {
       id: this.#parts.random.uuid(),
       verb,
       kind,
-      steps: skipped ? [] : planSteps(this.#parts.drivers.interfacesOf(node), kind),
+      steps: skipped ? [] : planSteps(this.#parts.drivers.interfacesOf(node), kind, chosen),
       index: 0,
       progress: { kind: "pending" },
       startedAt: instant(this.#parts.clock),

@@ -1,7 +1,7 @@
 import { setMaxListeners } from "node:events";
 import type { NodeUuid } from "../core/brand.ts";
 import { Fault, toFault } from "../core/fault.ts";
-import { millis } from "../core/units.ts";
+import { type Millis, millis } from "../core/units.ts";
 import type { Node } from "../domain/node.ts";
 import type { PowerState, PowerTarget } from "../domain/power-state.ts";
 import { provisionStates } from "../domain/provision-state.ts";
@@ -14,6 +14,8 @@ const READ_TIMEOUT = millis(30_000);
 const CHANGE_TIMEOUT = millis(15 * 60_000);
 /** Readings that may fail in a row before the node goes to maintenance. @source Ironic power_state_sync_max_retries */
 const MOST_UNREADABLE = 3;
+/** A BMC that refused our login is left alone for so long: many lock an account after a few wrong passwords. */
+const REFUSED_PAUSE = millis(15 * 60_000);
 
 export interface PowerParts extends MachineParts {
   readonly drivers: DriverRegistry;
@@ -26,6 +28,7 @@ export class PowerControl implements AsyncDisposable {
   readonly #controller = new AbortController();
   readonly #background = new Set<Promise<void>>();
   readonly #unreadable = new Map<NodeUuid, number>();
+  readonly #notBefore = new Map<NodeUuid, Millis>();
   #loop: Promise<void> = Promise.resolve();
 
   constructor(parts: PowerParts) {
@@ -104,6 +107,7 @@ export class PowerControl implements AsyncDisposable {
   }
 
   #isIdle(node: Node): boolean {
+    if ((this.#notBefore.get(node.uuid) ?? 0) > this.#parts.clock.now()) return false;
     const silent = node.provisionState === "enroll" || node.provisionState === "adopt failed";
     const mayBeRead = !node.maintenance || node.fault === "power failure";
     return (
@@ -127,6 +131,7 @@ export class PowerControl implements AsyncDisposable {
       return;
     }
     this.#unreadable.delete(uuid);
+    this.#notBefore.delete(uuid);
     await store.commit((tx) => {
       const node = tx.nodes.get(uuid);
       if (node === undefined || !this.#isIdle(node)) return;
@@ -159,11 +164,13 @@ export class PowerControl implements AsyncDisposable {
     const count = (this.#unreadable.get(uuid) ?? 0) + 1;
     this.#unreadable.set(uuid, count);
     this.#parts.log.warn("power.unreadable", { node: uuid, attempt: count, code: fault.code, reason: fault.message });
-    if (count <= MOST_UNREADABLE) return;
+    const refused = fault.kind === "refused";
+    if (refused) this.#notBefore.set(uuid, (this.#parts.clock.now() + REFUSED_PAUSE) as Millis);
+    if (count <= MOST_UNREADABLE && !refused) return;
     await this.#parts.store.commit((tx) => {
       const node = tx.nodes.get(uuid);
       if (node === undefined || node.maintenance) return;
-      const text = `During sync_power_state, max retries exceeded for node ${uuid}: ${fault.message}`;
+      const text = `During sync_power_state, ${refused ? "access was refused" : "max retries exceeded"} for node ${uuid}: ${fault.message}`;
       const changed = change(tx, this.#parts.clock, node, {
         powerState: null,
         maintenance: true,

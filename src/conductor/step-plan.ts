@@ -27,17 +27,25 @@ function stepInterfaces(interfaces: Interfaces): readonly (readonly ["deploy" | 
   ];
 }
 
-/** The steps that drivers offer for `kind`, in their order, as they are recorded. */
-export function planSteps(interfaces: Interfaces, kind: StepKind): readonly PlannedStep[] {
+/** Asks the ramdisk which steps it offers; left out where the caller chose them. */
+const STEP_DISCOVERY = "get_clean_steps";
+
+/** The steps that drivers offer for `kind`, in their order, as they are recorded; with `chosen` in place of what the ramdisk would add. */
+export function planSteps(
+  interfaces: Interfaces,
+  kind: StepKind,
+  chosen?: readonly PlannedStep[],
+): readonly PlannedStep[] {
   const offered = [
     ...verifySteps(interfaces.power).map((step) => ["power", step] as const),
     ...stepInterfaces(interfaces).flatMap(([name, implementation]) =>
       implementation.steps.map((step) => [name, step] as const),
     ),
   ];
-  return orderSteps(
-    offered
-      .filter(([, step]) => step.kinds.includes(kind))
+  return orderSteps([
+    ...(chosen ?? []),
+    ...offered
+      .filter(([, step]) => step.kinds.includes(kind) && !(chosen !== undefined && step.step === STEP_DISCOVERY))
       .map(([name, step]) => ({
         interface: name,
         step: step.step,
@@ -46,7 +54,7 @@ export function planSteps(interfaces: Interfaces, kind: StepKind): readonly Plan
         inBand: false,
         abortable: step.abortable,
       })),
-  );
+  ]);
 }
 
 /** The code behind a recorded step. @throws Fault unsupported when today's drivers do not know it */

@@ -15,7 +15,7 @@ import { openLog } from "../../src/core/log.ts";
 import { Scope } from "../../src/core/scope.ts";
 import { millis, seconds } from "../../src/core/units.ts";
 import type { BootTarget } from "../../src/domain/boot-device.ts";
-import { defaultLoaders } from "../../src/domain/boot-plan.ts";
+import { defaultLoaders, defaultSignedLoaders } from "../../src/domain/boot-plan.ts";
 import type { Reservation } from "../../src/domain/subnet.ts";
 import { ArpProbe } from "../../src/net/arp-probe.ts";
 import { DatagramSocket } from "../../src/net/datagram.ts";
@@ -23,6 +23,7 @@ import { BootFiles } from "../../src/service/boot-files.ts";
 import { BootHttp } from "../../src/service/boot-http.ts";
 import { DhcpService, type DhcpServiceOptions, type DhcpSubnet } from "../../src/service/dhcp-service.ts";
 import { ProxyDhcpService } from "../../src/service/proxy-dhcp-service.ts";
+import { grubSource } from "../../src/service/grub-source.ts";
 import { TftpService } from "../../src/service/tftp-service.ts";
 import { openStore } from "../../src/store/level-store.ts";
 import { openMemoryStore } from "../../src/store/memory-store.ts";
@@ -46,7 +47,7 @@ export interface BootServerOptions {
   readonly unicast: boolean;
   /** Addresses are probed by ARP before they are offered. */
   readonly probe: boolean;
-  readonly nodes: readonly { readonly mac: string; readonly bootTarget: BootTarget }[];
+  readonly nodes: readonly { readonly mac: string; readonly bootTarget: BootTarget; readonly secureBoot?: boolean }[];
   readonly discovery: boolean;
   readonly loaders: Readonly<Record<string, string>>;
   readonly tftpRoot: string | null;
@@ -71,8 +72,9 @@ async function main(options: BootServerOptions): Promise<void> {
       : await openStore({ directory: options.storeDirectory, clock, log, key: new Uint8Array(32).fill(7) }),
   );
   await store.commit((tx) => {
-    options.nodes.forEach(({ mac, bootTarget }, at) => {
-      const node = aNode(at, { bootTarget });
+    options.nodes.forEach(({ mac, bootTarget, secureBoot }, at) => {
+      const properties = secureBoot === true ? { capabilities: "boot_mode:uefi,secure_boot:true" } : {};
+      const node = aNode(at, { bootTarget, properties });
       tx.nodes.put(node);
       tx.ports.put(aPort(at, node.uuid, { address: parseMacAddress(mac) }));
     });
@@ -82,7 +84,8 @@ async function main(options: BootServerOptions): Promise<void> {
     policy: {
       discovery: options.discovery,
       loaders: defaultLoaders,
-      ramdisks: ["x86_64" as const],
+      signedLoaders: defaultSignedLoaders,
+      ramdisks: ["i386" as const, "x86_64" as const],
       kernelArguments: options.kernelArguments,
       debug: false,
     },
@@ -109,7 +112,7 @@ async function main(options: BootServerOptions): Promise<void> {
       log,
       leases: store.leases,
       links: [{ address, socket: await DatagramSocket.open({ kind: "address", address, port: 69, broadcast: false }) }],
-      sources: [({ file }) => files.open(file)],
+      sources: [grubSource({ store, boot, clock }), ({ file }) => files.open(file)],
       limits: { blksize: 1468, windowsize: 64, transfers: 512, transfersPerClient: 16 },
     }),
   );

@@ -269,7 +269,10 @@ test("history that was trimmed before the site saw it holds up nothing", async (
   // Each acknowledgement lets the store trim further, so that some are missing at the front and some on the way.
   const seqs = site.messages.map((one) => (JSON.parse(one.text) as { seq: number }).seq);
   assert.ok((seqs[0] ?? 0) > 1, "nothing was trimmed");
-  assert.deepEqual(seqs, [...new Set(seqs)].toSorted((a, b) => a - b));
+  assert.deepEqual(
+    seqs,
+    [...new Set(seqs)].toSorted((a, b) => a - b),
+  );
   assert.equal(seqs.at(-1), 3000);
 });
 

@@ -3,7 +3,7 @@ import { instant } from "../../core/clock.ts";
 import { Fault, invalid } from "../../core/fault.ts";
 import type { JsonObject } from "../../core/json.ts";
 import type { Node } from "../../domain/node.ts";
-import type { StepKind } from "../../domain/operation.ts";
+import type { PlannedStep, StepKind } from "../../domain/operation.ts";
 import { type ProvisionEvent, type ProvisionVerb, provisionVerbs, transition } from "../../domain/provision-state.ts";
 import type { Transaction } from "../../domain/store.ts";
 import { type Command, command, type CommandContext } from "../catalogue.ts";
@@ -22,9 +22,28 @@ const params = Type.Object(
           "with active and rebuild: meta_data, user_data, network_data; or base64 of a gzipped ISO 9660; or a URL",
       }),
     ),
+    clean_steps: Type.Optional(
+      Type.Array(
+        Type.Object(
+          {
+            interface: oneOf(["vendor", "power", "management", "firmware", "deploy", "bios", "raid"]),
+            step: Type.String({ minLength: 1 }),
+            args: Type.Optional(freeObject),
+          },
+          closed,
+        ),
+        {
+          minItems: 1,
+          description: "with clean: the ramdisk's steps to run, in this order; without it those of automated cleaning",
+        },
+      ),
+    ),
   },
   closed,
 );
+
+/** Between booting the ramdisk and taking it down, in the caller's order. @source Ironic: manual cleaning keeps the order */
+const FIRST_CHOSEN = 500;
 
 /** The work behind a verb; verbs that are missing here have none yet and say so. */
 const KINDS: Readonly<Partial<Record<ProvisionVerb, StepKind>>> = {
@@ -48,11 +67,22 @@ export function provisionCommand(parts: ConductorParts): Command {
     changes: true,
     params,
     result: acceptedResult,
-    handle: async ({ node: ident, target, configdrive }, context) => {
+    handle: async ({ node: ident, target, configdrive, clean_steps: cleanSteps }, context) => {
       const { uuid } = findNode(parts.store.nodes, ident);
       const event = provisionVerbs[target];
       if (configdrive !== undefined && event !== "deploy" && event !== "rebuild")
         throw invalid("configdrive", "goes with active and rebuild only");
+      if (cleanSteps !== undefined && target !== "clean") throw invalid("clean_steps", "goes with clean only");
+      const chosen = cleanSteps?.map(
+        (one, index): PlannedStep => ({
+          interface: one.interface,
+          step: one.step,
+          args: one.args ?? {},
+          priority: FIRST_CHOSEN - index,
+          inBand: true,
+          abortable: false,
+        }),
+      );
       // What is not possible is said at once, also while the node is locked for something else.
       requireEdge(nodeOf(parts.store, uuid), event);
       if (event === "abort") return await abort(parts, nodeOf(parts.store, uuid), context);
@@ -70,7 +100,7 @@ export function provisionCommand(parts: ConductorParts): Command {
                   configdrive: typeof configdrive === "string" ? configdrive : JSON.stringify(configdrive),
                 },
               };
-        const result = await begin(parts, withDrive, target, event, context);
+        const result = await begin(parts, withDrive, { verb: target, event, chosen }, context);
         if (result.operation === null) lock.release();
         else parts.runner.start(uuid, lock);
         return result;
@@ -108,10 +138,14 @@ function requireEdge(node: Node, event: ProvisionEvent): void {
 async function begin(
   parts: ConductorParts,
   node: Node,
-  verb: ProvisionVerb,
-  event: ProvisionEvent,
+  request: {
+    readonly verb: ProvisionVerb;
+    readonly event: ProvisionEvent;
+    readonly chosen: readonly PlannedStep[] | undefined;
+  },
   context: CommandContext,
 ): Promise<Accepted & JsonObject> {
+  const { verb, event, chosen } = request;
   guard(node, event);
   const next = transition(node.provisionState, event);
   const working = next.ok && next.target !== null;
@@ -121,7 +155,7 @@ async function begin(
   if (working && kind !== undefined)
     validateFor(parts.drivers.interfacesOf(node), node, parts.store.ports.ofNode(node.uuid), kind);
   return await context.commit((tx) => {
-    const operation = working && kind !== undefined ? parts.runner.plan(node, verb, kind) : null;
+    const operation = working && kind !== undefined ? parts.runner.plan(node, verb, kind, chosen) : null;
     if (kind === "inspect") tx.inventory.delete(node.uuid);
     const moved = moveState(tx, parts.clock, nodeOf(tx, node.uuid), event, {
       aim: verb === "clean" ? "manageable" : undefined,

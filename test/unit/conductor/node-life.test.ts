@@ -281,3 +281,41 @@ test("a node that wants no automated clean becomes available at once", async () 
     !history.some((entry) => entry.type === "node.step.started" && (entry.data["step"] as string).includes("erase")),
   );
 });
+
+test("a manual clean runs the caller's steps in their order and ends in manageable, also where automated cleaning is off", async () => {
+  const ran: string[] = [];
+  const type = scripted([
+    step("prepare_cleaning", "clean", done, { priority: 1000 }),
+    step("get_clean_steps", "clean", () => Promise.reject(new Error("the steps are chosen")), { priority: 999 }),
+    step(
+      "tear_down_cleaning",
+      "clean",
+      async () => {
+        ran.push("tear down");
+        return { kind: "done" } as const;
+      },
+      { priority: -1 },
+    ),
+  ]);
+  const deploy = type.deploy.get("scripted");
+  assert.ok(deploy !== undefined);
+  const withInBand = {
+    ...deploy,
+    runInBand: async (planned: { readonly step: string }) => {
+      ran.push(planned.step);
+      return { kind: "done" } as const;
+    },
+  };
+  const rig = conductor({ types: [{ ...type, deploy: new Map([["scripted", withInBand]]) }] });
+  await rig.call("node.create", { driver: "scripted", name: "n1", automated_clean: false });
+  await rig.call("node.set_provision_state", { node: "n1", target: "manage" });
+  await settleTo(rig, "n1", "manageable");
+  const steps = [
+    { interface: "deploy", step: "erase_devices_metadata" },
+    { interface: "deploy", step: "erase_devices", args: { passes: 1 } },
+  ];
+  await rig.call("node.set_provision_state", { node: "n1", target: "clean", clean_steps: steps });
+  for (let turn = 0; turn < 50 && rig.node("n1").operation !== null; turn += 1) await rig.settle();
+  assert.equal(rig.node("n1").provisionState, "manageable", rig.node("n1").lastError ?? undefined);
+  assert.deepEqual(ran, ["erase_devices_metadata", "erase_devices", "tear down"]);
+});

@@ -15,6 +15,7 @@ import { Fault } from "../../src/core/fault.ts";
 import type { CommandRecord } from "../../src/domain/command-record.ts";
 import type { HistoryEntry } from "../../src/domain/history.ts";
 import type { Lease } from "../../src/domain/lease.ts";
+import { enrolledNode } from "../../src/domain/enrolled-node.ts";
 import type { Node, Port } from "../../src/domain/node.ts";
 import type { Store } from "../../src/domain/store.ts";
 
@@ -25,43 +26,7 @@ export function aUuid(index: number): NodeUuid {
 }
 
 export function aNode(index: number, changes: Partial<Node> = {}): Node {
-  return {
-    uuid: aUuid(index),
-    name: `node-${index}`,
-    description: null,
-    driver: "ipmi",
-    interfaces: {},
-    driverInfo: {},
-    instanceInfo: {},
-    properties: {},
-    extra: {},
-    instanceUuid: null,
-    resourceClass: null,
-    traits: [],
-    provisionState: "enroll",
-    targetProvisionState: null,
-    provisionUpdatedAt: null,
-    powerState: null,
-    targetPowerState: null,
-    maintenance: false,
-    maintenanceReason: null,
-    fault: null,
-    lastError: null,
-    protected: false,
-    protectedReason: null,
-    retired: false,
-    retiredReason: null,
-    automatedClean: null,
-    bootMode: null,
-    bootTarget: "none",
-    agent: null,
-    operation: null,
-    inspectionStartedAt: null,
-    inspectionFinishedAt: null,
-    createdAt: aTime,
-    updatedAt: aTime,
-    ...changes,
-  };
+  return { ...enrolledNode({ uuid: aUuid(index), driver: "ipmi", at: aTime }), name: `node-${index}`, ...changes };
 }
 
 export function aMac(index: number): MacAddress {

@@ -7,6 +7,7 @@ import { openLog, type Log } from "../../src/core/log.ts";
 import { SystemRandom } from "../../src/core/random.ts";
 import { seconds } from "../../src/core/units.ts";
 import { Catalogue, command, type Command } from "../../src/conductor/catalogue.ts";
+import { enrolledNode } from "../../src/domain/enrolled-node.ts";
 import type { Node } from "../../src/domain/node.ts";
 import type { Store } from "../../src/domain/store.ts";
 import type { MqttServer } from "../../src/net/mqtt-connection.ts";
@@ -17,43 +18,7 @@ export const clock = new SystemClock();
 
 /** A node with nothing under way. */
 export function someNode(uuid: string, name: string): Node {
-  const at = "2026-01-01T00:00:00.000Z";
-  return {
-    uuid: parseNodeUuid(uuid),
-    name,
-    description: null,
-    driver: "ipmi",
-    interfaces: {},
-    driverInfo: {},
-    instanceInfo: {},
-    properties: {},
-    extra: {},
-    instanceUuid: null,
-    resourceClass: null,
-    traits: [],
-    provisionState: "enroll",
-    targetProvisionState: null,
-    provisionUpdatedAt: null,
-    powerState: null,
-    targetPowerState: null,
-    maintenance: false,
-    maintenanceReason: null,
-    fault: null,
-    lastError: null,
-    protected: false,
-    protectedReason: null,
-    retired: false,
-    retiredReason: null,
-    automatedClean: null,
-    bootMode: null,
-    bootTarget: "none",
-    agent: null,
-    operation: null,
-    inspectionStartedAt: null,
-    inspectionFinishedAt: null,
-    createdAt: at,
-    updatedAt: at,
-  };
+  return { ...enrolledNode({ uuid: parseNodeUuid(uuid), driver: "ipmi", at: "2026-01-01T00:00:00.000Z" }), name };
 }
 
 /** What a node in these tests can be told: real commands of a real catalogue on a real store, small enough to be seen through. */

@@ -1,6 +1,5 @@
-import { execFileSync } from "node:child_process";
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
-import { homedir, tmpdir } from "node:os";
+import { copyFileSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { SystemClock } from "../src/core/clock.ts";
 import type { Json } from "../src/core/json.ts";
@@ -8,6 +7,7 @@ import { millis, seconds } from "../src/core/units.ts";
 import { Child } from "../test/rack/child.ts";
 import { Enclosure } from "../test/rack/enclosure.ts";
 import type { BootServerOptions } from "../test/peer/boot-server.ts";
+import { unpackedPackage } from "../test/peer/unpacked-package.ts";
 
 /**
  * DHCP servers side by side: the highest rate of DISCOVER, OFFER, REQUEST, ACK that perfdhcp sees with under 1 % lost, as
@@ -67,19 +67,6 @@ function ironrack(logLevel: "info" | "warn"): Server {
   };
 }
 
-/** Kea's server is unpacked, not installed: the package would start a service. */
-function keaBinary(): string {
-  const cache = join(homedir(), ".cache", "ironrack", "kea");
-  const binary = join(cache, "usr", "sbin", "kea-dhcp4");
-  if (existsSync(binary)) return binary;
-  mkdirSync(cache, { recursive: true });
-  execFileSync("apt-get", ["download", "kea-dhcp4-server"], { cwd: cache, stdio: "ignore" });
-  const archive = readdirSync(cache).find((name) => name.endsWith(".deb"));
-  if (archive === undefined) throw new Error("apt-get gave no package kea-dhcp4-server");
-  execFileSync("dpkg", ["-x", archive, "."], { cwd: cache });
-  return binary;
-}
-
 function kea(threads: number): Server {
   return {
     name: threads === 1 ? "kea, one thread" : `kea, ${threads} threads`,
@@ -104,7 +91,7 @@ function kea(threads: number): Server {
           },
         }),
       );
-      return [keaBinary(), "-c", config];
+      return [join(unpackedPackage("kea-dhcp4-server"), "usr/sbin/kea-dhcp4"), "-c", config];
     },
     env: { KEA_PIDFILE_DIR: tmpdir(), KEA_LOCKFILE_DIR: tmpdir() },
   };

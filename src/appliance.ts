@@ -294,7 +294,10 @@ async function openBootServices({ config, clock, log, store }: ServiceParts, sco
       log,
       leases: store.leases,
       links: [{ address, socket: tftpSocket }],
-      sources: [grubSource({ store, boot: settings, clock }), ({ file }) => loaders.open(file)],
+      sources: [
+        grubSource({ store, boot: settings, clock, ramdisk: { kernel: boot.kernel, initrd: boot.initrd } }),
+        ({ file }) => loaders.open(file),
+      ],
       limits: TFTP_LIMITS,
     }),
   );
@@ -362,9 +365,9 @@ const SIGNED_LOADERS: readonly (readonly [string, string])[] = [
   ["grubx64.efi", "/usr/lib/grub/x86_64-efi-signed/grubnetx64.efi.signed"],
 ];
 
-/** The files of the loader directories by name; of the same name in two, the first directory's. */
+/** The files of the loader directories by name; of the same name in two, the first directory's; then the signed ones. */
 function loaderFiles(directories: readonly string[]): ReadonlyMap<string, string> {
-  const files = new Map<string, string>(SIGNED_LOADERS);
+  const files = new Map<string, string>();
   for (const directory of directories) {
     let names: readonly string[];
     try {
@@ -379,6 +382,7 @@ function loaderFiles(directories: readonly string[]): ReadonlyMap<string, string
     }
     for (const name of names) if (!files.has(name)) files.set(name, join(directory, name));
   }
+  for (const [name, path] of SIGNED_LOADERS) if (!files.has(name)) files.set(name, path);
   return files;
 }
 

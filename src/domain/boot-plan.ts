@@ -2,6 +2,7 @@ import type { Ipv4Address, MacAddress } from "../core/brand.ts";
 import { assertNever } from "../core/fault.ts";
 import { stringProperty } from "../core/json.ts";
 import type { Firmware, Processor } from "./boot-firmware.ts";
+import { capability } from "./capabilities.ts";
 import { ramdiskKernelArguments } from "./kernel-arguments.ts";
 import type { Node, Port } from "./node.ts";
 
@@ -11,6 +12,8 @@ export interface BootPolicy {
   readonly discovery: boolean;
   /** First programs by firmware; the first row that fits is taken. */
   readonly loaders: readonly Loader[];
+  /** In their place for machines with the capability `secure_boot`, whose firmware starts nothing unsigned. */
+  readonly signedLoaders: readonly Loader[];
   /** Processors for which a ramdisk is there. */
   readonly ramdisks: readonly Processor[];
   /** Kernel arguments for every machine: console and the like. */
@@ -31,6 +34,9 @@ export const defaultLoaders: readonly Loader[] = [
   { platform: "efi", processor: "x86_64", file: "snponly.efi" },
   { platform: "efi", processor: "arm64", file: "snponly-arm64.efi" },
 ];
+
+/** Debian's shim, which starts GRUB from beside it; GRUB asks for `grub/grub.cfg-01-MAC`. */
+export const defaultSignedLoaders: readonly Loader[] = [{ platform: "efi", processor: "x86_64", file: "shimx64.efi" }];
 
 /** Our services as this machine reaches them. */
 export interface BootServices {
@@ -111,9 +117,11 @@ function targetOf({ node, port, policy }: BootQuery): { readonly target: BootPla
 }
 
 function firstFile(query: BootQuery, reason: string): NetworkBoot {
-  const { firmware, mac, services, policy } = query;
+  const { firmware, mac, node, services, policy } = query;
   if (firmware.program === "system")
     return { kind: "silent", reason: `${reason}; asked by an operating system, not by firmware` };
+  if (firmware.processor !== null && !policy.ramdisks.includes(firmware.processor))
+    return { kind: "silent", reason: `${reason}; no ramdisk for ${firmware.processor}` };
   const http = `http://${services.address}:${services.httpPort}`;
   if (firmware.program === "ipxe" && firmware.http) {
     const file = `${http}/boot/${scriptName(mac)}`;
@@ -126,9 +134,8 @@ function firstFile(query: BootQuery, reason: string): NetworkBoot {
       reason: `${reason}; iPXE gets its script`,
     };
   }
-  const loader = policy.loaders.find(
-    (row) => row.platform === firmware.platform && row.processor === firmware.processor,
-  );
+  const loaders = wantsSecureBoot(node) ? policy.signedLoaders : policy.loaders;
+  const loader = loaders.find((row) => row.platform === firmware.platform && row.processor === firmware.processor);
   if (loader === undefined) return { kind: "silent", reason: `${reason}; no loader for ${firmware.architecture}` };
   const why = `${reason}; ${firmware.architecture} gets ${loader.file}`;
   if (firmware.program === "uefi-http") {
@@ -136,6 +143,10 @@ function firstFile(query: BootQuery, reason: string): NetworkBoot {
     return { kind: "file", file, by: "http", server: services.address, vendorClass: "HTTPClient", reason: why };
   }
   return { kind: "file", file: loader.file, by: "tftp", server: services.address, vendorClass: null, reason: why };
+}
+
+function wantsSecureBoot(node: Node | undefined): boolean {
+  return node !== undefined && capability(node, "secure_boot")?.toLowerCase() === "true";
 }
 
 function ramdiskScript({ mac, node, services, policy }: BootQuery): BootScript {

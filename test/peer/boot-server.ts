@@ -112,7 +112,10 @@ async function main(options: BootServerOptions): Promise<void> {
       log,
       leases: store.leases,
       links: [{ address, socket: await DatagramSocket.open({ kind: "address", address, port: 69, broadcast: false }) }],
-      sources: [grubSource({ store, boot, clock }), ({ file }) => files.open(file)],
+      sources: [
+        grubSource({ store, boot, clock, ramdisk: { kernel: options.kernel, initrd: options.initrd } }),
+        ({ file }) => files.open(file),
+      ],
       limits: { blksize: 1468, windowsize: 64, transfers: 512, transfersPerClient: 16 },
     }),
   );

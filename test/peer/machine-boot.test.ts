@@ -1,10 +1,12 @@
 import assert from "node:assert/strict";
-import { copyFileSync, readFileSync } from "node:fs";
+import { copyFileSync, existsSync, readdirSync, readFileSync } from "node:fs";
+import { homedir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { Child } from "../rack/child.ts";
 import { OVMF_CODE, OVMF_VARIABLES } from "../rack/qemu-arguments.ts";
 import { BootLab, SERVER, SERVER_PORT_HTTP } from "./boot-lab.ts";
+import { unpackedPackage } from "./unpacked-package.ts";
 
 const MAC = "52:54:00:79:00:77";
 const HTTP = `http://${SERVER}:${SERVER_PORT_HTTP}`;
@@ -13,6 +15,28 @@ const TAP = ["ip tuntap add tap0 mode tap", "ip link set tap0 master br0 up"];
 /** Programs of Debian's package ipxe that iPXE takes for a kernel: enough to see that the kernel is fetched and started. */
 const BIOS_KERNEL = "/usr/lib/ipxe/ipxe.lkrn";
 const UEFI_KERNEL = "/usr/lib/ipxe/ipxe.efi";
+
+/** What Debian's packages give Secure Boot to start. */
+function signedLoaders(): Readonly<Record<string, string>> {
+  return {
+    "shimx64.efi": join(unpackedPackage("shim-signed"), "usr/lib/shim/shimx64.efi.signed"),
+    "grubx64.efi": join(
+      unpackedPackage("grub-efi-amd64-signed"),
+      "usr/lib/grub/x86_64-efi-signed/grubnetx64.efi.signed",
+    ),
+  };
+}
+
+/** Kernel and initrd of the ramdisk, as test/setup.sh has built them last. */
+function ramdiskFiles(): { readonly kernel: string; readonly initrd: string } {
+  const cache = join(homedir(), ".cache", "ironrack", "ramdisk");
+  const built = (existsSync(cache) ? readdirSync(cache) : []).find((name) => existsSync(join(cache, name, "initrd")));
+  return { kernel: join(cache, built ?? "", "kernel"), initrd: join(cache, built ?? "", "initrd") };
+}
+
+function withoutRamdisk(): string | false {
+  return existsSync(ramdiskFiles().initrd) ? false : "the ramdisk is not built (test/setup.sh ramdisk)";
+}
 
 /** A machine without a disk; TCG, as test/rack/qemu-arguments.ts says why. Its serial line goes to `console`. */
 function machine(lab: BootLab, nic: string, more: readonly string[]): Child {
@@ -55,6 +79,14 @@ function firmwareOvmf(lab: BootLab): readonly string[] {
     "-drive",
     `if=pflash,format=raw,unit=1,file=${variables}`,
   ];
+}
+
+async function consoleSays(lab: BootLab, what: RegExp, within_s: number): Promise<void> {
+  for (let waited = 0; waited < within_s; waited += 1) {
+    if (what.test(readFileSync(join(lab.directory, "console"), "latin1"))) return;
+    await lab.wait(1);
+  }
+  throw new Error(`the console says:\n${readFileSync(join(lab.directory, "console"), "latin1").slice(-3000)}`);
 }
 
 async function fetched(lab: BootLab, path: string, within_s: number): Promise<void> {
@@ -111,6 +143,32 @@ test("OVMF's HTTP boot gets snponly.efi by its URL, which gets its script, kerne
   await fetched(lab, "/loader/snponly.efi", 1);
   const offer = lab.answers().find((line) => String(line["firmware"]).startsWith("uefi-http"));
   assert.equal(offer?.["boot"], `${HTTP}/loader/snponly.efi`);
+});
+
+test("under Secure Boot, OVMF starts the signed shim, it GRUB, and GRUB the ramdisk's signed kernel", {
+  skip: withoutRamdisk(),
+}, async () => {
+  const ramdisk = ramdiskFiles();
+  await using lab = await BootLab.open(
+    { nodes: [{ mac: MAC, bootTarget: "ramdisk", secureBoot: true }], loaders: signedLoaders(), ...ramdisk },
+    TAP,
+  );
+  const variables = join(lab.directory, "vars.fd");
+  copyFileSync("/usr/share/OVMF/OVMF_VARS_4M.ms.fd", variables); // Microsoft's keys, Secure Boot on
+  await using _qemu = machine(lab, `virtio-net-pci,netdev=net0,mac=${MAC},bootindex=1,romfile=`, [
+    ...["-machine", "smm=on", "-global", "driver=cfi.pflash01,property=secure,value=on", "-m", "1024"],
+    ...["-object", "rng-random,id=rng0,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng0"],
+    ...["-drive", "if=pflash,format=raw,unit=0,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.ms.fd"],
+    ...["-drive", `if=pflash,format=raw,unit=1,file=${variables}`],
+  ]);
+  await lab.logged((line) => line["event"] === "tftp.done" && line["file"] === "/ramdisk/initrd", 280);
+  const files = lab.lines().flatMap((line) => (line["event"] === "tftp.done" ? [line["file"]] : []));
+  assert.deepEqual(files, [
+    ...["shimx64.efi", "grubx64.efi", "/grub/grub.cfg", "/grub/grub.cfg-01-52:54:00:79:00:77"],
+    ...["/ramdisk/kernel", "/ramdisk/initrd"],
+  ]);
+  // The kernel that Secure Boot let through speaks, and from its own command line it knows where the API is.
+  await consoleSays(lab, /Linux version [\s\S]*ipa-api-url=http:\/\/10\.79\.0\.1:6385/, 120);
 });
 
 test("an iPXE ROM of a machine that is to boot its disk gets an address and no file, and leaves the network", async () => {

@@ -7,6 +7,7 @@ import {
   type BootPolicy,
   type BootQuery,
   defaultLoaders,
+  defaultSignedLoaders,
   planBoot,
 } from "../../../src/domain/boot-plan.ts";
 import type { Node } from "../../../src/domain/node.ts";
@@ -15,7 +16,8 @@ import { aMac, aNode, aPort } from "../../conformance/store-contract.ts";
 const policy: BootPolicy = {
   discovery: false,
   loaders: defaultLoaders,
-  ramdisks: ["x86_64"],
+  signedLoaders: defaultSignedLoaders,
+  ramdisks: ["i386", "x86_64", "arm64"],
   kernelArguments: "console=ttyS0",
   debug: false,
 };
@@ -68,9 +70,23 @@ test("an iPXE that cannot speak HTTP gets a loader that can", () => {
 test("firmware without a loader, and operating systems, get an address and no file", () => {
   assert.match(
     file(plan({ ...uefi, processor: "riscv64", architecture: "RISC-V 64-bit UEFI" }, { bootTarget: "ramdisk" })),
-    /^silent: .*no loader for RISC-V/,
+    /^silent: .*no ramdisk for riscv64/,
   );
   assert.match(file(plan({ ...uefi, program: "system" }, { bootTarget: "ramdisk" })), /^silent: .*operating system/);
+});
+
+test("a machine with the capability secure_boot gets the signed loader, and nothing unsigned where there is none", () => {
+  const secure = (capabilities: string): Partial<Node> => ({ bootTarget: "ramdisk", properties: { capabilities } });
+  assert.equal(file(plan(uefi, secure("boot_mode:uefi,secure_boot:true"))), "shimx64.efi");
+  assert.equal(file(plan(uefi, secure("secure_boot:false"))), "snponly.efi");
+  assert.equal(
+    file(plan(uefi, { bootTarget: "ramdisk", instanceInfo: { capabilities: { secure_boot: "true" } } })),
+    "shimx64.efi",
+  );
+  assert.match(
+    file(plan({ ...uefi, processor: "arm64", architecture: "ARM 64-bit UEFI" }, secure("secure_boot:true"))),
+    /no loader/,
+  );
 });
 
 test("a machine that is to boot its disk, or that nothing is ordered for, is not disturbed by any service", () => {

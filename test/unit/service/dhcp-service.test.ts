@@ -9,7 +9,7 @@ import type { LogEvent } from "../../../src/core/log-events.ts";
 import { SeededRandom } from "../../../src/core/random.ts";
 import { Scope } from "../../../src/core/scope.ts";
 import { millis, seconds } from "../../../src/core/units.ts";
-import { defaultLoaders } from "../../../src/domain/boot-plan.ts";
+import { defaultLoaders, defaultSignedLoaders } from "../../../src/domain/boot-plan.ts";
 import type { Store } from "../../../src/domain/store.ts";
 import { DatagramSocket } from "../../../src/net/datagram.ts";
 import { type Dhcp4Message, decodeMessage, encodeMessage, UNSPECIFIED } from "../../../src/protocol/dhcp4/message.ts";
@@ -101,7 +101,8 @@ class Rig implements AsyncDisposable {
           policy: {
             discovery: false,
             loaders: defaultLoaders,
-            ramdisks: ["x86_64"],
+            signedLoaders: defaultSignedLoaders,
+            ramdisks: ["i386", "x86_64", "arm64"],
             kernelArguments: "",
             debug: false,
           },

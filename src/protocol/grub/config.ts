@@ -1,0 +1,49 @@
+import { assertNever } from "../../core/fault.ts";
+
+/** A command of a GRUB configuration. @source GNU GRUB 2.06 manual, "Commands" */
+export type GrubCommand =
+  | { readonly kind: "comment"; readonly text: string }
+  | { readonly kind: "echo"; readonly text: string }
+  | { readonly kind: "linux"; readonly url: string; readonly arguments: readonly string[] }
+  | { readonly kind: "initrd"; readonly url: string }
+  /** The first file system that has the file becomes the root, and the file is started. */
+  | { readonly kind: "chain-from-disk"; readonly file: string }
+  | { readonly kind: "boot" }
+  | { readonly kind: "exit" };
+
+/** One word, whatever it holds. */
+function quoted(word: string): string {
+  return `'${word.replaceAll(/[^\x20-\x7e]/g, " ").replaceAll("'", "'\\''")}'`;
+}
+
+/** `http://10.0.0.1:8081/a/b` as GRUB names it: `(http,10.0.0.1:8081)/a/b`. */
+export function grubPath(url: string): string {
+  const parts = /^(https?|tftp):\/\/([^/]+)(\/.*)$/.exec(url);
+  return parts === null ? url : `(${parts[1]},${parts[2]})${parts[3]}`;
+}
+
+function line(command: GrubCommand): string {
+  switch (command.kind) {
+    case "comment":
+      return `# ${command.text.replaceAll(/[^\x20-\x7e]/g, " ")}`;
+    case "echo":
+      return `echo ${quoted(command.text)}`;
+    case "linux":
+      return ["linux", quoted(grubPath(command.url)), ...command.arguments.map(quoted)].join(" ");
+    case "initrd":
+      return `initrd ${quoted(grubPath(command.url))}`;
+    case "chain-from-disk":
+      return `if search --no-floppy --set=root --file ${quoted(command.file)}; then chainloader ${quoted(command.file)}; boot; fi`;
+    case "boot":
+      return "boot";
+    case "exit":
+      return "exit";
+    default:
+      return assertNever(command);
+  }
+}
+
+/** The text of a grub.cfg. */
+export function renderGrubConfig(commands: readonly GrubCommand[]): string {
+  return `${commands.map(line).join("\n")}\n`;
+}

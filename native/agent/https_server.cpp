@@ -1,5 +1,6 @@
 #include "https_server.hpp"
 
+#include <array>
 #include <atomic>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/co_spawn.hpp>
@@ -32,6 +33,8 @@ constexpr std::chrono::seconds handshake_deadline(10);
 constexpr std::chrono::seconds header_deadline(30);  // also how long an idle connection is kept
 constexpr std::chrono::seconds body_deadline(180);
 constexpr std::chrono::seconds answer_deadline(60);
+constexpr std::chrono::seconds drain_deadline(2);
+constexpr std::size_t most_drained_bytes = 1024 * 1024;
 
 HttpRequest head_of(const http::request_header<>& header)
 {
@@ -152,6 +155,7 @@ private:
                 if (error.category() == http::make_error_code(http::error::bad_version).category() && error != http::error::end_of_stream &&
                     error != http::error::partial_message) {
                     co_await send(stream, service_.refuse(error.message()), false);
+                    co_await drain(stream);
                 }
                 break;
             }
@@ -171,6 +175,17 @@ private:
         lowest.expires_after(handshake_deadline);
         error_code ignored;
         co_await stream.async_shutdown(asio::redirect_error(asio::use_awaitable, ignored));
+    }
+
+    // Closing while a refused request still comes in resets the connection, and the answer is lost with it.
+    asio::awaitable<void> drain(TlsStream& stream)
+    {
+        std::array<char, 16384> block;
+        beast::get_lowest_layer(stream).expires_after(drain_deadline);
+        error_code error;
+        for (std::size_t drained = 0; !error && drained < most_drained_bytes;) {
+            drained += co_await stream.async_read_some(asio::buffer(block), asio::redirect_error(asio::use_awaitable, error));
+        }
     }
 
     asio::awaitable<void> send(TlsStream& stream, HttpResponse response, bool keep_alive)

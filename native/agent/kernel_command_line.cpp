@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <charconv>
 
 namespace agent {
 
@@ -63,6 +64,14 @@ std::optional<std::string> KernelCommandLine::value_of(std::string_view name) co
         }
     }
     return std::nullopt;
+}
+
+int KernelCommandLine::number(std::string_view name, int otherwise, int least, int most) const
+{
+    const std::string text = value_of(name).value_or("");
+    int value = otherwise;
+    std::from_chars(text.data(), text.data() + text.size(), value);
+    return std::clamp(value, least, most);
 }
 
 bool KernelCommandLine::flag(std::string_view name) const

@@ -16,6 +16,7 @@ public:
 
     // The last value given to a parameter; names are compared with '-' and '_' as equal, as the kernel does.
     std::optional<std::string> value_of(std::string_view name) const;
+    int number(std::string_view name, int otherwise, int least, int most) const;  // brought into the range
     bool flag(std::string_view name) const;  // "1", "true", "yes", "on", or the bare name
 
 private:

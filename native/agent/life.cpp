@@ -8,7 +8,6 @@
 #include "tls_certificate.hpp"
 
 #include <algorithm>
-#include <charconv>
 #include <random>
 #include <sys/reboot.h>
 #include <thread>
@@ -24,6 +23,7 @@ using std::chrono::seconds;
 constexpr seconds shortest_backoff(1);
 constexpr seconds longest_backoff(30);
 constexpr seconds busy_pause(5);
+constexpr seconds longest_absence_pause(10);
 constexpr seconds disks_settled_after(2);
 constexpr int refusals_of_inspection = 3;
 
@@ -128,7 +128,7 @@ void Life::report_inventory(ApiClient& api, const std::stop_token& stop)
     wait_for_disks(stop);
     Backoff backoff;
     for (int refusals = 0; !stop.stop_requested();) {
-        const auto taken = api.continue_inspection(*callback, collect_inspection(machine_, command_line_), stop);
+        const auto taken = api.continue_inspection(*callback, collect_inspection(machine_, command_line_, stop), stop);
         if (taken) {
             log_.info("inspection.reported");
             kept_.inventory_reported = true;
@@ -149,13 +149,8 @@ void Life::report_inventory(ApiClient& api, const std::stop_token& stop)
 // two seconds, or when the time is up (as in IPA: ipa-disk-wait-attempts of ipa-disk-wait-delay seconds).
 void Life::wait_for_disks(const std::stop_token& stop)
 {
-    const auto number = [&](const char* name, int otherwise) {
-        const std::string text = command_line_.value_of(name).value_or("");
-        int value = otherwise;
-        std::from_chars(text.data(), text.data() + text.size(), value);
-        return std::clamp(value, 0, 600);
-    };
-    const auto end = std::chrono::steady_clock::now() + seconds(number("ipa-disk-wait-attempts", 10)) * number("ipa-disk-wait-delay", 3);
+    const int patience = command_line_.number("ipa-disk-wait-attempts", 10, 0, 600) * command_line_.number("ipa-disk-wait-delay", 3, 0, 600);
+    const auto end = std::chrono::steady_clock::now() + seconds(patience);
     std::vector<std::string> before;
     auto unchanged_since = std::chrono::steady_clock::now();
     while (!stop.stop_requested() && std::chrono::steady_clock::now() < end) {
@@ -296,7 +291,8 @@ void Life::beat_until_stopped(ApiClient& api, const std::stop_token& stop)
             look_up(api, stop);
             break;
         default:
-            pause(backoff.next(), stop);
+            // An appliance that was restarted waits for this beat to go on with its work.
+            pause(std::min<milliseconds>(backoff.next(), longest_absence_pause), stop);
         }
     }
 }

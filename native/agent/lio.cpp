@@ -60,7 +60,7 @@ bool is_iscsi_name(const std::string& name)
 }
 
 Lio::Lio(const Machine& machine, Log& log)
-    : root_(machine.configfs + "/target"), store_(root_ + "/core/iblock_0/disk"), log_(log), is_configfs_(false)
+    : sysfs_(machine.sysfs), root_(machine.configfs + "/target"), store_(root_ + "/core/iblock_0/disk"), log_(log), is_configfs_(false)
 {
     struct statfs filesystem {};
     is_configfs_ = ::statfs(machine.configfs.c_str(), &filesystem) == 0 && filesystem.f_type == configfs_magic;
@@ -165,7 +165,7 @@ Result<void> Lio::make_backstore(const IscsiTarget& target)
     set_if_possible(store_ + "/attrib/unmap_zeroes_data", "0");
     const auto disk = BlockDevice::open(target.disk, BlockDevice::Use::read);
     const bool discards = disk && disk->is_block() &&
-                          read_number_of("/sys/block/" + std::filesystem::path(target.disk).filename().string() + "/queue/discard_max_bytes").value_or(0) > 0;
+                          read_number_of(sysfs_ + "/block/" + std::filesystem::path(target.disk).filename().string() + "/queue/discard_max_bytes").value_or(0) > 0;
     if (discards) {
         set_if_possible(store_ + "/attrib/emulate_tpu", "1");
         set_if_possible(store_ + "/attrib/emulate_tpws", "1");

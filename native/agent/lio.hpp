@@ -54,6 +54,7 @@ private:
     Result<void> make_directory(const std::string& path);
     Result<void> remove_directory(const std::string& path);
 
+    const std::string sysfs_;
     const std::string root_;   // …/target
     const std::string store_;  // …/target/core/iblock_0/disk
     Log& log_;

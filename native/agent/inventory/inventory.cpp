@@ -6,6 +6,7 @@
 #include "cpu.hpp"
 #include "disks.hpp"
 #include "interfaces.hpp"
+#include "lldp.hpp"
 #include "memory.hpp"
 #include "system_vendor.hpp"
 
@@ -40,7 +41,30 @@ Json collect_inventory(const Machine& machine, const KernelCommandLine& command_
     return inventory;
 }
 
-Json collect_inspection(const Machine& machine, const KernelCommandLine& command_line)
+namespace {
+
+// Puts what the switches announce into the inventory's interfaces, and by name into the rest of the inspection.
+void add_lldp(Json& inspection, const KernelCommandLine& command_line, const std::stop_token& stop)
+{
+    std::vector<std::string> listening;
+    for (const Json& interface : inspection["inventory"]["interfaces"]) {
+        if (interface["has_carrier"].get<bool>()) {
+            listening.push_back(interface["name"].get<std::string>());
+        }
+    }
+    const int seconds = command_line.number("ipa-lldp-timeout", 30, 1, 300);
+    const auto heard = collect_lldp(listening, std::chrono::seconds(seconds), stop);
+    inspection["lldp_raw"] = heard;
+    for (Json& interface : inspection["inventory"]["interfaces"]) {
+        if (const auto at = heard.find(interface["name"].get<std::string>()); at != heard.end()) {
+            interface["lldp"] = at->second;
+        }
+    }
+}
+
+}  // namespace
+
+Json collect_inspection(const Machine& machine, const KernelCommandLine& command_line, const std::stop_token& stop)
 {
     Json inspection = {
         {"inventory", collect_inventory(machine, command_line)},
@@ -57,6 +81,9 @@ Json collect_inspection(const Machine& machine, const KernelCommandLine& command
             c = c == ':' ? '-' : c;
         }
         inspection["boot_interface"] = "01-" + *mac;
+    }
+    if (command_line.flag("ipa-collect-lldp")) {
+        add_lldp(inspection, command_line, stop);
     }
     return inspection;
 }

@@ -77,10 +77,10 @@ public:
         return text;
     }
 
-    Bytes mutate_in_place(Bytes bytes, std::size_t from, std::size_t to)
+    Bytes mutate_in_place(Bytes bytes)
     {
         for (std::uint64_t changes = 1 + below(6); changes > 0; --changes) {
-            const std::size_t at = from + below(to - from);
+            const std::size_t at = below(bytes.size());
             constexpr std::uint8_t edges[] = {0x00, 0x01, 0x7f, 0x80, 0xff};
             bytes[at] = below(2) != 0 ? edges[below(5)] : static_cast<std::uint8_t>(random_());
         }
@@ -90,6 +90,12 @@ public:
 private:
     std::mt19937_64 random_;
 };
+
+struct Region {
+    std::ptrdiff_t offset;
+    std::ptrdiff_t size;
+};
+constexpr std::ptrdiff_t volume_start = 1024 * 1024;
 
 Bytes bytes_of(const std::string& text) { return {text.begin(), text.end()}; }
 std::span<const std::uint8_t> span_of(const std::string& text) { return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()}; }
@@ -130,7 +136,9 @@ RULE("any command line, hint, URL, MAC, lookup answer and API root is read or re
         (void)parse_lookup(mutator.mutate(lookup, {"null", "[]", "{}", "-1", "1e400"}));
         (void)choose_version(mutator.mutate(R"({"default_version":{"version":"1.93"}})"));
         (void)parse_guid(mutator.mutate("c12a7328-f81f-11d2-ba4b-00a0c93ec93b"));
-        Disk disk{.name = "/dev/sda", .size = 8ULL << 30};
+        Disk disk;
+        disk.name = "/dev/sda";
+        disk.size = 8ULL << 30;
         const auto hints = parse_json(mutator.mutate(R"({"size":">= 4","model":"<in> x","rotational":true})", {"null", "[]", "{}", "\"\""}));
         if (hints) {
             (void)choose_root_device({disk}, *hints);
@@ -176,7 +184,7 @@ RULE("any command body gets an answer of 200, 400, 404, 409 or 500 as JSON, and 
             R"({"name":"poll.get_hardware_info","params":{}})",
         };
         int by_status[600] = {};
-        for (int i = 0; i < rounds(3000); ++i) {
+        for (int i = 0; i < rounds(5000); ++i) {
             const std::string body = mutator.mutate(bodies[mutator.below(std::size(bodies))], {"null", "[]", "{}", "-1", "\"\"", "\\u0000", "1e400", "true", "[[[[[[[["});
             const HttpResponse response = server.answer({.method = "POST", .target = "/v1/commands/?agent_token=" + token, .body = body});
             const bool known = response.status == 200 || response.status == 400 || response.status == 404 || response.status == 409;
@@ -221,20 +229,23 @@ RULE("any GPT, MBR and FAT volume is read or refused")
             return;
         }
         const std::string path = test::scratch_file("table");
-        for (int i = 0; i < rounds(1500); ++i) {
+        write_bytes(path, original);
+        auto disk = BlockDevice::open(path, BlockDevice::Use::write);
+        EXPECT(disk);
+        for (int i = 0; i < rounds(3000); ++i) {
             const bool in_volume = mutator.below(2) != 0;
-            // The tables, or the FAT volume at 1 MiB: boot sector, FATs, root directory.
-            Bytes changed = in_volume ? mutator.mutate_in_place(original, 1024 * 1024, 1024 * 1024 + 512) : mutator.mutate_in_place(original, 440, 2048);
-            if (in_volume && mutator.below(2) != 0) {
-                changed = mutator.mutate_in_place(std::move(changed), 1024 * 1024, 1024 * 1024 + 600'000);
-            }
-            write_bytes(path, changed);
-            const auto disk = BlockDevice::open(path, BlockDevice::Use::read);
+            // The tables, or the FAT volume at 1 MiB: its boot sector, or its FATs and first directories.
+            const Region region = !in_volume ? Region{440, 2048 - 440} : mutator.below(2) != 0 ? Region{volume_start, 512} : Region{volume_start, 128 * 1024};
+            const Bytes before(original.begin() + region.offset, original.begin() + region.offset + region.size);
+            EXPECT(disk->write(region.offset, mutator.mutate_in_place(before)));
             const auto table = read_partition_table(*disk);
             (void)find_signatures(*disk, 0, disk->size());
             std::vector<Partition> partitions = table ? table->partitions : std::vector<Partition>();
             if (in_volume) {
-                partitions.push_back({.number = 1, .first_lba = 2048, .sectors = disk->size() / 512 - 4096});
+                Partition whole;
+                whole.first_lba = 2048;
+                whole.sectors = disk->size() / 512 - 4096;
+                partitions.push_back(whole);
             }
             for (const Partition& partition : partitions) {
                 const auto volume = FatVolume::open(*disk, partition.first_lba * 512, partition.sectors * 512);
@@ -242,6 +253,7 @@ RULE("any GPT, MBR and FAT volume is read or refused")
                     (void)find_efi_loader(*volume);
                 }
             }
+            EXPECT(disk->write(region.offset, before));
         }
     }
 }

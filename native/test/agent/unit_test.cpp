@@ -9,6 +9,7 @@
 #include "config_drive.hpp"
 #include "efi_boot_entry.hpp"
 #include "gzip.hpp"
+#include "inventory/lldp.hpp"
 #include "inventory/memory.hpp"
 #include "json_reader.hpp"
 #include "kernel_command_line.hpp"
@@ -70,18 +71,26 @@ namespace {
 
 constexpr std::uint64_t gib = 1024ULL * 1024 * 1024;
 
+Disk disk_of(const char* name, std::uint64_t size)
+{
+    Disk disk;
+    disk.name = name;
+    disk.size = size;
+    return disk;
+}
+
 std::vector<Disk> rack_disks()
 {
-    Disk usb{.name = "/dev/sdc", .size = 5 * gib};
+    Disk usb = disk_of("/dev/sdc", 5 * gib);
     usb.tran = "usb";
-    Disk small{.name = "/dev/sdb", .size = 3 * gib};
-    Disk large{.name = "/dev/nvme0n1", .size = 900 * gib};
+    Disk small = disk_of("/dev/sdb", 3 * gib);
+    Disk large = disk_of("/dev/nvme0n1", 900 * gib);
     large.model = "SAMSUNG MZQL2";
     large.wwn = "eui.0025384141b0";
-    Disk middle{.name = "/dev/sda", .size = 100 * gib};
+    Disk middle = disk_of("/dev/sda", 100 * gib);
     middle.rotational = true;
     middle.serial = "S1";
-    Disk locked{.name = "/dev/sdd", .size = 50 * gib};
+    Disk locked = disk_of("/dev/sdd", 50 * gib);
     locked.read_only = true;
     return {middle, small, usb, locked, large};
 }
@@ -170,7 +179,10 @@ RULE("the device path is HD(number, GPT, GUID, start, sectors)/File(loader)/End 
 {
     PartitionTable table;
     table.kind = PartitionTable::Kind::gpt;
-    Partition partition{.number = 15, .first_lba = 2048, .sectors = 253952};
+    Partition partition;
+    partition.number = 15;
+    partition.first_lba = 2048;
+    partition.sectors = 253952;
     partition.unique = parse_guid("11223344-5566-7788-99aa-bbccddeeff00").value();
     EXPECT(hexadecimal(hard_drive_path(table, partition, "\\E")) == "04012a00"
                                                                     "0f000000"
@@ -331,6 +343,43 @@ RULE("an iSCSI name is lower case and cannot leave its configfs directory")
 RULE("secrets compare equal only to themselves")
 {
     EXPECT(Secret("abc").equals("abc") && !Secret("abc").equals("abd") && !Secret("abc").equals("ab") && !Secret("abc").equals("abca") && !Secret("").equals("") && !Secret("a").equals(""));
+}
+
+namespace {
+
+// A data unit as IEEE 802.1AB-2016 §8 lays it out: chassis id (MAC), port id (interface name), time to live, system name, end.
+Bytes lldp_frame()
+{
+    const auto tlv = [](Bytes& out, int type, std::string_view value) {
+        out.push_back(static_cast<std::uint8_t>(type << 1 | value.size() >> 8));
+        out.push_back(static_cast<std::uint8_t>(value.size()));
+        out.insert(out.end(), value.begin(), value.end());
+    };
+    Bytes frame = {0x01, 0x80, 0xc2, 0, 0, 0x0e, 2, 0, 0, 0, 0, 1, 0x88, 0xcc};
+    tlv(frame, 1, std::string_view("\x04\x02\x00\x00\x00\x00\x01", 7));
+    tlv(frame, 2, "\x05" "Ethernet1/7");
+    tlv(frame, 3, std::string_view("\x00\x78", 2));
+    tlv(frame, 5, "leaf-3");
+    tlv(frame, 0, "");
+    return frame;
+}
+
+}  // namespace
+
+RULE("an LLDP frame gives its TLVs in order; cut short anywhere it gives none")
+{
+    const Bytes frame = lldp_frame();
+    const LldpTlvs expected = {{1, "04020000000001"}, {2, "0545746865726e6574312f37"}, {3, "0078"}, {5, "6c6561662d33"}, {0, ""}};
+    EXPECT(parse_lldp_frame(frame) == expected);
+    for (std::size_t length = 0; length < frame.size(); ++length) {
+        EXPECT(!parse_lldp_frame(std::span(frame).first(length)));
+    }
+}
+
+RULE("a number on the command line is brought into its range")
+{
+    const auto line = KernelCommandLine::parse("a=5 b=-7 c=99999 d=x");
+    EXPECT(line.number("a", 1, 0, 10) == 5 && line.number("b", 1, 0, 10) == 0 && line.number("c", 1, 0, 10) == 10 && line.number("d", 3, 0, 10) == 3 && line.number("e", 4, 0, 10) == 4);
 }
 
 int main() { return test::run_all("unit"); }

@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { SystemClock } from "../../src/core/clock.ts";
@@ -38,21 +38,24 @@ async function main(args: readonly string[]): Promise<number> {
   };
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, onSignal);
   const report = await demonstrate(options, directory, interrupt.signal);
-  if (options.json) process.stdout.write(`${reportJson(report)}\n`);
-  else if (report.nodes.length > 0) process.stdout.write(`\n${reportTable(report)}\n`);
   if (report.ok || interrupt.signal.aborted) rmSync(directory, { recursive: true, force: true });
   if (interrupt.signal.aborted && !report.ok) return INTERRUPTED;
   return report.ok ? 0 : FAILED;
 }
 
-/** Never rejects: what went wrong before the nodes began is told, and the report is not ok. */
+function tell(report: DemoReport, { json }: DemoOptions): void {
+  if (json) process.stdout.write(`${reportJson(report)}\n`);
+  else if (report.nodes.length > 0) process.stdout.write(`\n${reportTable(report)}\n`);
+}
+
+/** Tells how it went, and answers it. Never rejects: what went wrong before the nodes began is told, and the report is not ok. */
 async function demonstrate(options: DemoOptions, directory: string, interrupted: AbortSignal): Promise<DemoReport> {
   const began = clock.now();
   const elapsed = (): number => Math.round((clock.now() - began) / 100) / 10;
   const machines = demoMachines(options);
   const screen = options.json ? process.stderr : process.stdout;
   using view = new ProgressView(screen, elapsed, machines);
-  let nodes: DemoReport["nodes"] = [];
+  let report: DemoReport = { ok: false, nodes: [], seconds: 0 };
   try {
     await using lab = await openLab({ machines, directory });
     const { rack, daemon, files } = lab;
@@ -61,23 +64,30 @@ async function demonstrate(options: DemoOptions, directory: string, interrupted:
     );
     await abortable(interrupted, daemon.start());
     view.note("ironrackd is ready; from here on the site leads, over MQTT");
-    nodes = await abortable(interrupted, leadAll(lab, view, interrupted));
-    if (nodes.some((node) => node.failure !== null)) tellFailures(view, nodes, rack, daemon);
-    if (options.keep) {
-      view.note(
-        `the rack runs until Ctrl-C; look around with: nsenter --target ${rack.pid} --all; the local CLI: ironrack --socket ${files.socket}`,
-      );
-      await abortable(interrupted, new Promise<never>(() => undefined)).catch(() => undefined);
-    }
+    const nodes = await abortable(interrupted, leadAll(lab, view, interrupted));
+    tellFailures(view, nodes, rack, daemon);
+    report = { ok: nodes.every((node) => node.failure === null), nodes, seconds: elapsed() };
+    view[Symbol.dispose]();
+    tell(report, options);
+    if (options.keep) await keep(rack, files.socket, interrupted);
   } catch (error) {
     const fault = toFault(error);
     view.note(fault.kind === "cancelled" ? "interrupted; everything is being taken down" : `failed: ${fault.message}`);
     if (fault.kind === "internal" && fault.cause instanceof Error) view.note(String(fault.cause.stack));
-    if (!interrupted.aborted) view.note(`logs and consoles are in ${directory}`);
+    if (!interrupted.aborted && readdirSync(directory).length > 0) view.note(`logs and consoles are in ${directory}`);
+    report = { ...report, ok: false, seconds: elapsed() };
+    tell(report, options);
   }
   removeDisks(directory);
-  const ok = nodes.length === machines.length && nodes.every((node) => node.failure === null);
-  return { ok, nodes, seconds: elapsed() };
+  return report;
+}
+
+/** Leaves everything running until Ctrl-C. */
+async function keep(rack: VirtualRack, socket: string, interrupted: AbortSignal): Promise<void> {
+  process.stderr.write(
+    `\nThe rack runs until Ctrl-C. Look around in it:  nsenter --target ${rack.pid} --all\nAsk the appliance:  node build/src/cli/main.js --socket ${socket} status\n`,
+  );
+  await abortable(interrupted, new Promise<never>(() => undefined)).catch(() => undefined);
 }
 
 /** All nodes side by side. */
@@ -100,12 +110,12 @@ function tellFailures(view: ProgressView, nodes: DemoReport["nodes"], rack: Virt
   }
 }
 
-/** The disks are large and say nothing; logs and consoles stay. */
+/** The disks are large and say nothing; logs and consoles stay, if there are any. */
 function removeDisks(directory: string): void {
-  if (!existsSync(directory)) return;
   for (const name of readdirSync(directory)) {
     if (/\.(disk\d+|vars)$/.test(name)) rmSync(join(directory, name), { force: true });
   }
+  if (readdirSync(directory).length === 0) rmdirSync(directory);
 }
 
 /** The promise, or the signal's reason as soon as it aborts. */

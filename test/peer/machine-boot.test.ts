@@ -156,16 +156,30 @@ test("under Secure Boot, OVMF starts the signed shim, it GRUB, and GRUB the ramd
   const variables = join(lab.directory, "vars.fd");
   copyFileSync("/usr/share/OVMF/OVMF_VARS_4M.ms.fd", variables); // Microsoft's keys, Secure Boot on
   await using _qemu = machine(lab, `virtio-net-pci,netdev=net0,mac=${MAC},bootindex=1,romfile=`, [
-    ...["-machine", "smm=on", "-global", "driver=cfi.pflash01,property=secure,value=on", "-m", "1024"],
-    ...["-object", "rng-random,id=rng0,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng0"],
-    ...["-drive", "if=pflash,format=raw,unit=0,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.ms.fd"],
-    ...["-drive", `if=pflash,format=raw,unit=1,file=${variables}`],
+    "-machine",
+    "smm=on",
+    "-global",
+    "driver=cfi.pflash01,property=secure,value=on",
+    "-m",
+    "1024",
+    "-object",
+    "rng-random,id=rng0,filename=/dev/urandom",
+    "-device",
+    "virtio-rng-pci,rng=rng0",
+    "-drive",
+    "if=pflash,format=raw,unit=0,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.ms.fd",
+    "-drive",
+    `if=pflash,format=raw,unit=1,file=${variables}`,
   ]);
   await lab.logged((line) => line["event"] === "tftp.done" && line["file"] === "/ramdisk/initrd", 280);
   const files = lab.lines().flatMap((line) => (line["event"] === "tftp.done" ? [line["file"]] : []));
   assert.deepEqual(files, [
-    ...["shimx64.efi", "grubx64.efi", "/grub/grub.cfg", "/grub/grub.cfg-01-52:54:00:79:00:77"],
-    ...["/ramdisk/kernel", "/ramdisk/initrd"],
+    "shimx64.efi",
+    "grubx64.efi",
+    "/grub/grub.cfg",
+    "/grub/grub.cfg-01-52:54:00:79:00:77",
+    "/ramdisk/kernel",
+    "/ramdisk/initrd",
   ]);
   // The kernel that Secure Boot let through speaks, and from its own command line it knows where the API is.
   await consoleSays(lab, /Linux version [\s\S]*ipa-api-url=http:\/\/10\.79\.0\.1:6385/, 120);
@@ -197,19 +211,18 @@ test("an unknown machine is booted into the ramdisk when discovery is on", async
 /** Somebody else's DHCP server on the same wire, which knows nothing of booting. */
 function otherServer(lab: BootLab): Child {
   return lab.enclosure.spawn("site", [
-    ...[
-      "dnsmasq",
-      "-k",
-      "-p",
-      "0",
-      "--conf-file=/dev/null",
-      "--user=root",
-      "--no-ping",
-      "--dhcp-authoritative",
-      "-i",
-      "eth0",
-    ],
-    ...["--dhcp-range=10.79.0.200,10.79.0.220,1h", `--dhcp-leasefile=${join(lab.directory, "other")}`],
+    "dnsmasq",
+    "-k",
+    "-p",
+    "0",
+    "--conf-file=/dev/null",
+    "--user=root",
+    "--no-ping",
+    "--dhcp-authoritative",
+    "-i",
+    "eth0",
+    "--dhcp-range=10.79.0.200,10.79.0.220,1h",
+    `--dhcp-leasefile=${join(lab.directory, "other")}`,
   ]);
 }
 

@@ -19,7 +19,9 @@ export class MinuteLog {
     this.#event = options.event;
   }
 
-  report(kind: string, fields: LogFields): void {
+  /** The kind is the first word: "option 43" and "option 44" are one. */
+  report(what: string, fields: LogFields): void {
+    const kind = what.split(" ", 1)[0] ?? what;
     const key = this.#kinds.has(kind) || this.#kinds.size < MOST_KINDS ? kind : "other";
     const now = this.#clock.now();
     const row = this.#kinds.get(key);

@@ -1,0 +1,158 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { request } from "node:http";
+import { connect } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { SystemClock } from "../../../src/core/clock.ts";
+import { silentLog } from "../../../src/core/log.ts";
+import { SeededRandom } from "../../../src/core/random.ts";
+import { Scope } from "../../../src/core/scope.ts";
+import { millis } from "../../../src/core/units.ts";
+import { defaultLoaders, defaultSignedLoaders } from "../../../src/domain/boot-plan.ts";
+import { BootFiles } from "../../../src/service/boot-files.ts";
+import { BootHttp } from "../../../src/service/boot-http.ts";
+import { openMemoryStore } from "../../../src/store/memory-store.ts";
+import { aMac, aNode, aPort } from "../../conformance/store-contract.ts";
+
+const directory = mkdtempSync(join(tmpdir(), "ironrack-http-"));
+after(() => rmSync(directory, { recursive: true, force: true }));
+const kernel = join(directory, "kernel");
+const initrd = join(directory, "initrd");
+writeFileSync(kernel, "kernel");
+writeFileSync(initrd, Buffer.alloc(20_000_000, "x"));
+const clock = new SystemClock();
+
+interface Rig extends AsyncDisposable {
+  readonly http: BootHttp;
+  readonly port: number;
+}
+
+async function open(): Promise<Rig> {
+  const scope = new Scope();
+  const store = scope.use(openMemoryStore({ clock }));
+  const node = aNode(1, { bootTarget: "ramdisk" });
+  await store.commit((tx) => {
+    tx.nodes.put(node);
+    tx.ports.put(aPort(1, node.uuid));
+  });
+  const http = scope.use(
+    new BootHttp({
+      clock,
+      log: silentLog,
+      store,
+      boot: {
+        policy: {
+          discovery: false,
+          loaders: defaultLoaders,
+          signedLoaders: defaultSignedLoaders,
+          ramdisks: ["i386", "x86_64"],
+          kernelArguments: "",
+          debug: false,
+        },
+        httpPort: 8080,
+        apiPort: 6385,
+      },
+      loaders: new BootFiles({ named: new Map(), root: null }),
+      ramdisk: { kernel, initrd },
+      listen: [{ address: "127.0.0.1", port: 0 }],
+      mostConnections: 64,
+    }),
+  );
+  await http.start();
+  return { http, port: http.ports()[0] ?? 0, [Symbol.asyncDispose]: () => scope.close() };
+}
+
+function get(port: number, path: string): Promise<{ readonly status: number; readonly body: string }> {
+  return new Promise((resolve, reject) => {
+    request({ port, path, agent: false }, (response) => {
+      let body = "";
+      response.setEncoding("latin1").on("data", (part: string) => {
+        body += part;
+      });
+      response.on("end", () => resolve({ status: response.statusCode ?? 0, body }));
+    })
+      .on("error", reject)
+      .end();
+  });
+}
+
+function openFiles(): number {
+  return readdirSync("/proc/self/fd").length;
+}
+
+test("a script says what its node is to do when it is asked for, not before", async () => {
+  await using rig = await open();
+  const { status, body } = await get(rig.port, `/boot/${aMac(1).replaceAll(":", "-")}.ipxe`);
+  assert.equal(status, 200);
+  assert.match(
+    body,
+    /^kernel http:\/\/127\.0\.0\.1:8080\/ramdisk\/kernel initrd=initrd ipa-api-url=http:\/\/127\.0\.0\.1:6385 /m,
+  );
+  assert.match((await get(rig.port, `/boot/${aMac(2).replaceAll(":", "-")}.ipxe`)).body, /sanboot/);
+});
+
+test("clients that go away in the middle leave no open file and no running answer behind", async () => {
+  await using rig = await open();
+  await get(rig.port, "/ramdisk/kernel");
+  const before = openFiles();
+  await Promise.all(
+    Array.from(
+      { length: 30 },
+      () =>
+        new Promise<void>((resolve) => {
+          const asked = request({ port: rig.port, path: "/ramdisk/initrd", agent: false }, (response) => {
+            response.once("data", () => {
+              response.destroy();
+              resolve();
+            });
+          });
+          asked.on("error", () => resolve());
+          asked.end();
+        }),
+    ),
+  );
+  while (rig.http.counters().running > 0) await clock.sleep(millis(10));
+  await clock.sleep(millis(50));
+  assert.ok(openFiles() <= before + 2, `${before} before, ${openFiles()} now`);
+});
+
+test("anything at all on the wire leaves the server serving", async () => {
+  await using rig = await open();
+  const seed = Number(process.env["FUZZ_SEED"] ?? 31);
+  const random = new SeededRandom(seed);
+  for (let round = 0; round < 200; round += 1) {
+    const line = random.below(2) === 0 ? "GET /ramdisk/kernel HTTP/1.1\r\nHost: x\r\nRange: " : "";
+    await new Promise<void>((resolve) => {
+      const socket = connect(rig.port, "127.0.0.1", () => {
+        socket.write(line);
+        socket.end(Buffer.from(random.bytes(random.below(200))));
+      });
+      socket.on("error", () => {});
+      socket.on("close", () => resolve());
+      socket.resume();
+    });
+  }
+  assert.deepEqual(await get(rig.port, "/ramdisk/kernel"), { status: 200, body: "kernel" }, `seed ${seed}`);
+  assert.equal(rig.http.counters().failed, 0);
+});
+
+test("a kernel that is not there is 404, and closing ends what runs", async () => {
+  const rig = await open();
+  rmSync(kernel);
+  assert.equal((await get(rig.port, "/ramdisk/kernel")).status, 404);
+  writeFileSync(kernel, "kernel");
+  const cut = new Promise<void>((resolve) => {
+    const asked = request({ port: rig.port, path: "/ramdisk/initrd", agent: false }, (response) => {
+      response.pause();
+      response.on("close", resolve);
+      response.on("error", () => {});
+    });
+    asked.on("error", () => resolve());
+    asked.end();
+  });
+  while (rig.http.counters().running === 0) await clock.sleep(millis(5));
+  await rig[Symbol.asyncDispose]();
+  await cut;
+});

@@ -130,7 +130,7 @@ Result<void> StreamJob::Running::prepare() {
   plan.virtual_size = source->virtual_size();
   plan.policy = request.policy;
   plan.verify = request.verify;
-  plan.in_memory = digests || request.verify == Verify::read_back;
+  const bool in_memory = digests || request.verify == Verify::read_back;
   // What a target has on the way pins buffers; the pool holds all windows and 8 MiB to go on with when all of them stand still.
   plan.window_bytes = count <= 2 ? 8 << 20 : count <= 8 ? 4 << 20 : 2 << 20;
   plan.records = &records;
@@ -140,9 +140,9 @@ Result<void> StreamJob::Running::prepare() {
   pool = std::make_unique<BufferPool>(pool_bytes / bytes, bytes);
   carousel = std::make_unique<Carousel>(kMostBlocks, job.wakeup_);
   plan.carousel = carousel.get();
-  const unsigned decoders_wanted = source->decode_unit() == 0 && !plan.in_memory ? 1 : std::clamp(std::thread::hardware_concurrency(), 1u, kMostDecoders);
+  const unsigned decoders_wanted = source->decode_unit() == 0 && !in_memory ? 1 : std::clamp(std::thread::hardware_concurrency(), 1u, kMostDecoders);
   decoders = std::make_unique<DecodePool>(decoders_wanted, source->decode_unit(), file.fd.get(), request.verify == Verify::read_back, *carousel);
-  planner = std::make_unique<Planner>(Planner::Parts{*source, *carousel, *pool, *decoders, !plan.in_memory});
+  planner = std::make_unique<Planner>(Planner::Parts{*source, *carousel, *pool, *decoders, !in_memory});
 
   epoll = UniqueFd(::epoll_create1(EPOLL_CLOEXEC));
   if (!epoll) return std::unexpected(system_fault(FaultKind::internal, "stream.epoll", "no epoll", errno));
@@ -185,7 +185,7 @@ void StreamJob::Running::start_when_ready(std::uint64_t now) {
   started = true;
   IntervalSet all;
   all.add(0, plan.virtual_size);
-  for (auto& target : targets) target->start_streaming(0);
+  for (auto& target : targets) target->start_streaming();
   begin_pass(all);
 }
 

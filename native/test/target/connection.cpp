@@ -543,8 +543,8 @@ void Connection::take_data(Task& task, std::uint32_t at, std::uint32_t length) {
   if (length == 0) return;
   const auto padding = -length & 3u;
   const bool to_disk = task.opcode == 0x8a;
-  if (to_disk && (file_ < 0 || task.drop) && !data_digest_) {
-    discard(length + padding);
+  if (to_disk && (file_ < 0 || task.drop) && (!data_digest_ || !options_.check_digests)) {
+    discard(length + padding + (data_digest_ ? 4 : 0));
   } else {
     scratch_.resize(length + padding + (data_digest_ ? 4 : 0));
     take(scratch_.data(), scratch_.size());

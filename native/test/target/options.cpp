@@ -25,6 +25,7 @@ Options parse_options(int argc, char** argv) {
       {"initial-r2t", yes(options.initial_r2t)},
       {"immediate-data", yes(options.immediate_data)},
       {"digests", yes(options.digests)},
+      {"check-digests", yes(options.check_digests)},
       {"window", number(options.window)},
       {"max-transfer", number(options.max_transfer_blocks)},
       {"unmap", yes(options.unmap)},

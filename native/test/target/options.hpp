@@ -27,6 +27,7 @@ struct Options {
   bool initial_r2t = false;
   bool immediate_data = true;
   bool digests = false;  // takes up CRC32C when it is offered
+  bool check_digests = true;
   std::uint32_t window = 64;
   std::uint32_t max_transfer_blocks = 0;
   bool unmap = false;

@@ -2,9 +2,11 @@
 import type { Json } from "../src/core/json.ts";
 import { benchDhcp } from "./dhcp.ts";
 import { benchIscsi } from "./iscsi.ts";
+import { benchTftp } from "./tftp.ts";
 
 const benches: readonly { readonly name: string; readonly run: (only: readonly string[]) => Promise<Json> }[] = [
   { name: "dhcp", run: benchDhcp },
+  { name: "tftp", run: benchTftp },
   { name: "iscsi", run: benchIscsi },
 ];
 

@@ -101,8 +101,6 @@ function encodeOptions(writer: ByteWriter, options: TftpOptions): void {
 
 /** The four bytes before the data of `block`, which is counted from 1 without end and goes round on the wire. */
 export function dataHeader(block: number): Uint8Array {
-  return new ByteWriter(4)
-    .u16(OPCODE.data)
-    .u16(block % 65536)
-    .toBytes();
+  const wire = block % 65536;
+  return Uint8Array.of(0, OPCODE.data, wire >>> 8, wire & 255);
 }

@@ -1,7 +1,7 @@
 import jsonPatch from "fast-json-patch";
 import { isUuid, parseNodeUuid } from "../../core/brand.ts";
 import { invalid } from "../../core/fault.ts";
-import { isJsonObject, type Json, type JsonObject, stringProperty } from "../../core/json.ts";
+import { isJsonObject, type Json, type JsonObject } from "../../core/json.ts";
 import { HIDDEN } from "../../core/secret.ts";
 import type { BootMode } from "../../domain/boot-device.ts";
 import { enrolledNode } from "../../domain/enrolled-node.ts";

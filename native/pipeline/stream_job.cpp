@@ -13,6 +13,7 @@
 
 #include "image/source.hpp"
 #include "pipeline/file_checksum.hpp"
+#include "pipeline/pipe_signal_guard.hpp"
 #include "pipeline/target.hpp"
 
 namespace ironrack::pipeline {
@@ -336,6 +337,7 @@ void StreamJob::cancel() {
 
 Result<StreamResult> StreamJob::run(const OnProgress& on_progress) {
   if (auto checked = check(request_); !checked) return std::unexpected(std::move(checked.error()));
+  const PipeSignalGuard guard;
   Running running(*this, on_progress);
   if (auto prepared = running.prepare(); !prepared) return std::unexpected(std::move(prepared.error()));
   if (auto looped = running.loop(); !looped) return std::unexpected(std::move(looped.error()));

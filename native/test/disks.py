@@ -237,8 +237,8 @@ def stream(image, *targets, options=(), env=None, timeout=120):
         [TOOL, "--json", "--format", format_of(image), *options, path(image) if "/" not in image else image, *targets],
         capture_output=True, text=True, timeout=timeout, env={**os.environ, **(env or {})},
     )
-    if "Sanitizer" in done.stderr or "runtime error" in done.stderr:
-        raise AssertionError(done.stderr[-4000:])
+    if done.returncode < 0 or "Sanitizer" in done.stderr or "runtime error" in done.stderr:
+        raise AssertionError(f"ended with {done.returncode}: {done.stderr[-4000:]}")
     return done.returncode, json.loads(done.stdout) if done.stdout else None, done.stderr
 
 

@@ -294,9 +294,10 @@ async function openBootServices({ config, clock, log, store }: ServiceParts, sco
       log,
       leases: store.leases,
       links: [{ address, socket: tftpSocket }],
+      // A file that the operator put there goes before one that is made.
       sources: [
-        grubSource({ store, boot: settings, clock, ramdisk: { kernel: boot.kernel, initrd: boot.initrd } }),
         ({ file }) => loaders.open(file),
+        grubSource({ store, boot: settings, clock, ramdisk: { kernel: boot.kernel, initrd: boot.initrd } }),
       ],
       limits: TFTP_LIMITS,
     }),

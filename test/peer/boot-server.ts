@@ -112,9 +112,10 @@ async function main(options: BootServerOptions): Promise<void> {
       log,
       leases: store.leases,
       links: [{ address, socket: await DatagramSocket.open({ kind: "address", address, port: 69, broadcast: false }) }],
+      // A file that somebody put there goes before one that is made.
       sources: [
-        grubSource({ store, boot, clock, ramdisk: { kernel: options.kernel, initrd: options.initrd } }),
         ({ file }) => files.open(file),
+        grubSource({ store, boot, clock, ramdisk: { kernel: options.kernel, initrd: options.initrd } }),
       ],
       limits: { blksize: 1468, windowsize: 64, transfers: 512, transfersPerClient: 16 },
     }),

@@ -278,7 +278,8 @@ test("kill -9 in a storm: after the restart no address is given to a second clie
     `ip -n site link set ${name} up`,
   ]);
   await using lab = await BootLab.open({ onDisk: true }, layout);
-  const script = lab.script("udhcpc.sh", UDHCPC_SCRIPT.replace("OUT", join(lab.directory, "events")));
+  const report = `#!/bin/sh\n[ "$1" = bound ] && echo $interface $ip >> ${join(lab.directory, "bound")}\nexit 0\n`;
+  const script = lab.script("udhcpc.sh", report);
   const udhcpc = (name: string): Promise<unknown> =>
     lab.client(["busybox", "udhcpc", "-i", name, "-f", "-q", "-A", "1", "-t", "20", "-T", "1", "-s", script]);
   const storm = clients.slice(0, 15).map(udhcpc);
@@ -286,15 +287,14 @@ test("kill -9 in a storm: after the restart no address is given to a second clie
   await lab.restart("SIGKILL");
   storm.push(...clients.slice(15).map(udhcpc));
   await Promise.all(storm);
+  // What the clients say counts: a line of the server's log may be lost with it, the answer that it speaks of not.
+  const bound = readFileSync(join(lab.directory, "bound"), "utf8").trim().split("\n");
+  assert.equal(new Set(bound.map((line) => line.split(" ")[0])).size, 30, bound.join("\n"));
   const holders = new Map<string, string>();
-  for (const line of lab.answers()) {
-    if (line["answer"] !== "ack") continue;
-    const holder = holders.get(String(line["address"]));
-    assert.ok(
-      holder === undefined || holder === line["mac"],
-      `${line["address"]} was given to ${holder} and to ${line["mac"]}`,
-    );
-    holders.set(String(line["address"]), String(line["mac"]));
+  for (const line of bound) {
+    const [name = "", address = ""] = line.split(" ");
+    const holder = holders.get(address) ?? name;
+    assert.equal(holder, name, `${address} was given to ${holder} and to ${name}`);
+    holders.set(address, name);
   }
-  assert.ok(holders.size >= 30);
 });

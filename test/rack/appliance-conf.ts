@@ -56,6 +56,8 @@ function sections(options: ApplianceOptions, files: ApplianceFiles, passwordFile
       address: quote(`${PROVISIONING.address}/${PROVISIONING.prefix}`),
       kernel: quote(options.kernel),
       initrd: quote(options.initrd),
+      // An emulated timer may be late on a busy host, which Linux takes for broken hardware, and panics.
+      kernel_arguments: quote("no_timer_check"),
     },
     dhcp: { pool_start: quote(PROVISIONING.firstLease), pool_end: quote(PROVISIONING.lastLease) },
     control: { socket: quote(files.socket) },

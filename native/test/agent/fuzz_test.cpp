@@ -56,7 +56,7 @@ public:
     // Flips, inserts, removes and repeats bytes; sometimes puts in words that the parsers know.
     std::string mutate(std::string text, std::initializer_list<std::string_view> words = {})
     {
-        for (std::uint64_t changes = 1 + below(8); changes > 0; --changes) {
+        for (std::uint64_t changes = 1 + below(1 + below(8)); changes > 0; --changes) {
             const std::size_t at = below(text.size() + 1);
             switch (below(6)) {
             case 0:

@@ -513,7 +513,7 @@ def _():
             assert last["name"] == "config-2" and last["start"] % 2048 == 0 and last["size"] == 4096
             assert last["start"] + last["size"] > 100 * 2048 - 2 * 2048, "at the very end"
             assert machine.read("disk0")[last["start"] * 512:][:len(image)] == image
-        assert "No problems found" in subprocess.check_output(["sgdisk", "-v", disk], text=True)
+        assert "No errors detected" in subprocess.check_output(["sfdisk", "--verify", disk], text=True)
         listing = json.dumps(agent.call("GET", "/v1/commands/")[1])
         assert step["step"]["args"]["configdrive"][:60] not in listing and "***" in listing
 

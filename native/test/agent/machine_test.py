@@ -1,5 +1,6 @@
 """The agent in its ramdisk on a QEMU machine with real disks and the kernel's own iSCSI target:
-machine_test.py KERNEL INITRD [AGENT] [RULE...]. With AGENT, that program takes the place of the ramdisk's.
+machine_test.py KERNEL INITRD [AGENT]. With AGENT, that program takes the place of the ramdisk's. AGENT_TEST_OUT is where
+make-disk.sh made its disks; AGENT_TEST_FIRMWARE ("bios uefi") which machines there are.
 The machine is on QEMU's user network: the appliance (fake_ironic.py) at 10.0.2.2, the agent and the target forwarded to loopback."""
 
 import base64
@@ -148,7 +149,19 @@ def target_speaks_large_segments(machine, firmware):
 
 
 def republished_with_another_secret(machine, firmware):
-    """published again with another secret, as after a restart of the conductor: the old secret is refused, an image is written"""
+    """published again with another secret while an initiator writes, as after a restart of the conductor: its session ends, the old
+    secret is refused, an image is written"""
+    writer = subprocess.Popen(["qemu-img", "bench", "-w", "-f", "raw", "-c", "10000000", "-s", "65536", "-d", "16", machine.url("u", "correct-secret-1")],
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    time.sleep(3)
+    assert writer.poll() is None
+    try:
+        started = time.monotonic()
+        machine.succeed("iscsi.start_iscsi_target", {"iqn": IQN, "chap": {"username": "u2", "password": "another-secret-2"}}, TOKEN)
+        print(f"machine: {firmware}: published again under a writing session within {time.monotonic() - started:.1f} s", flush=True)
+    finally:
+        writer.kill()
+        writer.wait()
     machine.succeed("iscsi.start_iscsi_target", {"iqn": IQN, "chap": {"username": "u2", "password": "another-secret-2"}}, TOKEN)
     old = subprocess.run(["iscsi-readcapacity16", machine.url("u", "correct-secret-1")], capture_output=True, timeout=60)
     assert old.returncode != 0

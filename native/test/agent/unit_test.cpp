@@ -4,6 +4,7 @@
 #include "api_client.hpp"
 #include "ata_security.hpp"
 #include "base64.hpp"
+#include "block_device.hpp"
 #include "bytes.hpp"
 #include "command_queue.hpp"
 #include "config_drive.hpp"
@@ -18,6 +19,14 @@
 #include "root_device.hpp"
 #include "tar_archive.hpp"
 #include "url.hpp"
+
+#include <algorithm>
+#include <cstdlib>
+#include <linux/if_packet.h>
+#include <net/if.h>
+#include <sched.h>
+#include <sys/socket.h>
+#include <thread>
 
 using namespace agent;
 
@@ -374,6 +383,47 @@ RULE("an LLDP frame gives its TLVs in order; cut short anywhere it gives none")
     for (std::size_t length = 0; length < frame.size(); ++length) {
         EXPECT(!parse_lldp_frame(std::span(frame).first(length)));
     }
+}
+
+RULE("what a switch announces on a card is heard, and cards that hear nothing do not delay it past the time")
+{
+    // A thread of its own in a network namespace of its own, which goes with it.
+    std::thread([] {
+        if (::unshare(CLONE_NEWNET) != 0 || std::system("ip link add card type veth peer name switch && ip link set card up && ip link set switch up") != 0) {
+            test::note("needs root and iproute2");
+            EXPECT(false);
+            return;
+        }
+        const Bytes frame = lldp_frame();
+        Descriptor sender(::socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0));
+        sockaddr_ll address{};
+        address.sll_family = AF_PACKET;
+        address.sll_ifindex = static_cast<int>(::if_nametoindex("switch"));
+        std::jthread announcements([&](const std::stop_token& stop) {
+            while (!stop.stop_requested()) {
+                ::sendto(sender.get(), frame.data(), frame.size(), 0, reinterpret_cast<const sockaddr*>(&address), sizeof address);
+                std::this_thread::sleep_for(std::chrono::milliseconds(100));
+            }
+        });
+        const auto heard = collect_lldp({"card", "lo", "no-such-card"}, std::chrono::milliseconds(3000), {});
+        EXPECT(heard.size() == 1 && heard.contains("card") && heard.at("card") == parse_lldp_frame(frame));
+    }).join();
+}
+
+RULE("writing zeros stops when it is cancelled, and every byte of the range is zero when it is not")
+{
+    const std::string path = test::scratch_file("zeros");
+    EXPECT(write_file(path, std::string(3'000'000, 'x')));
+    auto disk = BlockDevice::open(path, BlockDevice::Use::exclusive);
+    EXPECT(disk);
+    std::stop_source stop;
+    EXPECT(disk->zero(1000, 2'000'000, stop.get_token()));
+    Bytes bytes(3'000'000);
+    EXPECT(disk->read(0, bytes));
+    EXPECT(std::ranges::count(bytes, 0) == 2'000'000 && bytes[999] == 'x' && bytes[1000] == 0 && bytes[2'000'999] == 0 && bytes[2'001'000] == 'x');
+    stop.request_stop();
+    EXPECT(disk->zero(0, 3'000'000, stop.get_token()).error().kind == FaultKind::cancelled);
+    EXPECT(!disk->zero(2'999'999, 2, {}) && !disk->read(3'000'000, std::span(bytes).first(1)) && !disk->write(2'999'999, std::span(bytes).first(2)));
 }
 
 RULE("a number on the command line is brought into its range")

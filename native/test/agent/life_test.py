@@ -305,7 +305,8 @@ def _():
         assert raw(b"NONSENSE\r\n\r\n").startswith(b"HTTP/1.1 400")
         assert raw(b"GET / HTTP/1.1\r\nX: " + b"y" * 20000 + b"\r\n\r\n").startswith(b"HTTP/1.1 400")
         chunked = b"POST /v1/commands/ HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + b"ffff\r\n" + b"x" * 65535 + b"\r\nffff\r\n" + b"x" * 65535
-        assert raw(chunked).startswith(b"HTTP/1.1 400")
+        answer = raw(chunked)
+        assert answer.startswith(b"HTTP/1.1 400"), answer
         assert agent.call("GET", "/v1/status")[0] == 200
 
 

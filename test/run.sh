@@ -102,7 +102,7 @@ for suite in "${suites[@]}"; do
     unit) node_suite unit 2 build/test/unit ;;
     native)
       native_suite native bash native/test/run.sh
-      native_suite agent make -s -C native/test/agent check
+      native_suite agent make -s -j2 -C native/test/agent check
       ;;
     peer) node_suite peer 1 build/test/peer build/test/conformance ;;
     e2e) node_suite e2e 1 build/test/e2e ;;

@@ -106,6 +106,15 @@ export class BootLab implements AsyncDisposable {
     }
   }
 
+  /** Waits until it holds. @throws Error with `what` when it does not come */
+  async until(holds: () => boolean, what: string, within_s = 30): Promise<void> {
+    const until = this.#clock.now() + within_s * 1000;
+    while (!holds()) {
+      if (this.#clock.now() > until) throw new Error(`${what} did not come in ${within_s} s`);
+      await this.#clock.sleep(millis(50));
+    }
+  }
+
   answers(): readonly JsonObject[] {
     return this.lines().filter((line) => line["event"] === "dhcp.answered");
   }

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { BootLab, SERVER } from "./boot-lab.ts";
@@ -23,7 +23,14 @@ exit 0
 `;
 
 function output(lab: BootLab): readonly string[] {
-  return readFileSync(join(lab.directory, "events"), "utf8").trim().split("\n");
+  const path = join(lab.directory, "events");
+  return existsSync(path) ? readFileSync(path, "utf8").trim().split("\n") : [];
+}
+
+/** The first thing that the client's script said that begins so. It is said after the server's own line of the log. */
+async function said(lab: BootLab, beginning: string): Promise<string> {
+  await lab.until(() => output(lab).some((line) => line.startsWith(beginning)), `"${beginning}" of the client`);
+  return output(lab).find((line) => line.startsWith(beginning)) ?? "";
 }
 
 function types(lab: BootLab): readonly string[] {
@@ -34,23 +41,22 @@ test("udhcpc gets a lease with its options, renews it by unicast, releases it an
   await using lab = await BootLab.open({ leaseTime_s: 60 });
   const script = lab.script("udhcpc.sh", UDHCPC_SCRIPT.replace("OUT", join(lab.directory, "events")));
   const udhcpc = lab.enclosure.spawn("site", ["busybox", "udhcpc", "-i", "eth0", "-f", "-R", "-s", script]);
-  await lab.logged((line) => line["answer"] === "ack");
-  await lab.wait(0.5);
+  const bound = await said(lab, "bound");
   const pid = await udhcpc.pid();
   assert.ok(pid !== undefined);
   process.kill(pid, "SIGUSR1"); // renew now
   await lab.logged((line) => line["answer"] === "ack" && String(line["to"]).startsWith("unicast"));
+  await said(lab, "renew");
   await udhcpc.stop(); // -R: releases
   const returned = await lab.logged((line) => line["event"] === "dhcp.returned");
   assert.equal(returned["type"], "release");
-  const bound = output(lab).find((line) => line.startsWith("bound"));
-  const address = /ip=(\S+)/.exec(bound ?? "")?.[1];
+  const address = /ip=(\S+)/.exec(bound)?.[1];
   assert.match(
-    bound ?? "",
+    bound,
     /^bound ip=10\.79\.0\.1\d\d mask=24 router=10\.79\.0\.1 dns=10\.79\.0\.1 domain=rack\.test lease=60 /,
   );
-  assert.match(bound ?? "", new RegExp(`boot_file= serverid=${SERVER}$`));
-  assert.ok(output(lab).some((line) => line.startsWith(`renew ip=${address} `)));
+  assert.match(bound, new RegExp(`boot_file= serverid=${SERVER}$`));
+  assert.match(await said(lab, "renew"), new RegExp(`^renew ip=${address} `));
   await lab.client(["busybox", "udhcpc", "-i", "eth0", "-f", "-q", "-n", "-s", script]);
   assert.match(output(lab).at(-1) ?? "", new RegExp(`^bound ip=${address} `));
   assert.deepEqual(types(lab), ["discover>offer", "request>ack", "request>ack", "discover>offer", "request>ack"]);
@@ -117,15 +123,18 @@ test("dhcpcd gets a lease under its DUID, rebinds it and releases it", async () 
     "duid\nnoarp\nnohook resolv.conf, hostname, ntp.conf\noption subnet_mask, routers, domain_name\nscript /bin/true\n",
   );
   await lab.client(["mount", "-t", "tmpfs", "tmpfs", "/var/lib/dhcpcd"]);
-  const dhcpcd = lab.enclosure.spawn("site", ["dhcpcd", "-4", "-B", "-d", "-f", config, "eth0"]);
-  await lab.logged((line) => line["answer"] === "ack");
-  await lab.wait(1);
+  const log = join(lab.directory, "dhcpcd.log");
+  const dhcpcd = lab.enclosure.spawn("site", ["dhcpcd", "-4", "-B", "-d", "-f", config, "eth0"], { logFile: log });
+  const says = (what: string, times: number): Promise<void> =>
+    lab.until(() => readFileSync(log, "utf8").split(what).length > times, `"${what}" of dhcpcd`);
+  await says("adding default route", 1); // its last act
   const shown = await lab.client(["ip", "-4", "-o", "addr", "show", "dev", "eth0"]);
   assert.match(shown.stdout, /inet 10\.79\.0\.1\d\d\/24 brd 10\.79\.0\.255/);
   const pid = await dhcpcd.pid();
   assert.ok(pid !== undefined);
   process.kill(pid, "SIGHUP"); // reads its configuration again and confirms the lease
-  await lab.logged(() => lab.answers().length >= 3);
+  await says(": leased 10.79.0.1", 2);
+  assert.ok(lab.answers().length >= 3);
   process.kill(pid, "SIGALRM"); // release and exit
   await lab.logged((line) => line["event"] === "dhcp.returned");
   await dhcpcd.ended;
@@ -258,14 +267,11 @@ test("through dnsmasq as a relay a client gets an address of its own network, an
   const ack = await lab.logged((line) => line["answer"] === "ack", 20);
   assert.equal(ack["relay"], "10.80.0.1");
   assert.equal(ack["to"], "relay 10.80.0.1");
-  await lab.wait(1);
-  assert.match(
-    output(lab).find((line) => line.startsWith("bound")) ?? "",
-    /^bound ip=10\.80\.0\.5\d mask=24 router=10\.80\.0\.1 /,
-  );
+  assert.match(await said(lab, "bound"), /^bound ip=10\.80\.0\.5\d mask=24 router=10\.80\.0\.1 /);
   await udhcpc.kill("SIGUSR1");
   const renewed = await lab.logged((line) => line["answer"] === "ack" && line["relay"] === undefined, 20);
   assert.match(String(renewed["to"]), /^unicast 10\.80\.0\.5/);
+  await said(lab, "renew");
   await udhcpc.stop();
   await lab.logged((line) => line["event"] === "dhcp.returned");
 });

@@ -51,7 +51,6 @@ export class OperationRunner implements AsyncDisposable {
       progress: { kind: "pending" },
       startedAt: instant(this.#parts.clock),
       attempt: 0,
-      abortAfter: false,
     };
   }
 

@@ -45,8 +45,6 @@ export interface Operation {
   readonly startedAt: string;
   /** How often the present step was begun; a resumed step counts again. */
   readonly attempt: number;
-  /** Asked for while a step ran that cannot be aborted. */
-  readonly abortAfter: boolean;
 }
 
 /** Ironic's order of steps of equal priority. @source conductor/steps.py */

@@ -122,7 +122,6 @@ test("no secret of a node or a command is in any file of the store, and all come
       progress: { kind: "pending" },
       startedAt: aTime,
       attempt: 1,
-      abortAfter: false,
       steps: [
         {
           interface: "deploy",

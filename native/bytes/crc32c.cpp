@@ -46,12 +46,7 @@ constexpr std::uint32_t shift_by(std::uint64_t count) {
   return result;
 }
 
-#if defined(__x86_64__)
-
-// The crc32 instruction answers after three cycles but can start every cycle: three streams side by side, joined by
-// multiplying with x^(8·stride), which a table of four bytes does.
-constexpr std::size_t kStride = 2048;
-
+/// Multiplies by x^(8·count) for one count, a byte of the CRC at a time.
 using ShiftTable = std::array<std::array<std::uint32_t, 256>, 4>;
 
 constexpr ShiftTable make_shift_table(std::uint64_t count) {
@@ -63,11 +58,19 @@ constexpr ShiftTable make_shift_table(std::uint64_t count) {
   return table;
 }
 
-const ShiftTable kShiftStride = make_shift_table(kStride);
-
-std::uint32_t shift_stride(std::uint32_t crc) {
-  return kShiftStride[0][crc & 0xff] ^ kShiftStride[1][crc >> 8 & 0xff] ^ kShiftStride[2][crc >> 16 & 0xff] ^ kShiftStride[3][crc >> 24];
+std::uint32_t shift(const ShiftTable& table, std::uint32_t crc) {
+  return table[0][crc & 0xff] ^ table[1][crc >> 8 & 0xff] ^ table[2][crc >> 16 & 0xff] ^ table[3][crc >> 24];
 }
+
+const ShiftTable kShiftPiece = make_shift_table(kChecksumPiece);
+
+#if defined(__x86_64__)
+
+// The crc32 instruction answers after three cycles but can start every cycle: three streams side by side, joined by
+// multiplying with x^(8·stride). Three strides just fit a piece.
+constexpr std::size_t kStride = 1360;
+
+const ShiftTable kShiftStride = make_shift_table(kStride);
 
 __attribute__((target("sse4.2"))) std::uint32_t crc32c_by_instruction(std::uint32_t crc, ByteSpan bytes) {
   const std::byte* at = bytes.data();
@@ -86,8 +89,8 @@ __attribute__((target("sse4.2"))) std::uint32_t crc32c_by_instruction(std::uint3
       b = _mm_crc32_u64(b, word(at + kStride + i));
       c = _mm_crc32_u64(c, word(at + 2 * kStride + i));
     }
-    a = shift_stride(static_cast<std::uint32_t>(a)) ^ b;
-    a = shift_stride(static_cast<std::uint32_t>(a)) ^ c;
+    a = shift(kShiftStride, static_cast<std::uint32_t>(a)) ^ b;
+    a = shift(kShiftStride, static_cast<std::uint32_t>(a)) ^ c;
     at += 3 * kStride;
     left -= 3 * kStride;
   }
@@ -133,6 +136,12 @@ std::uint32_t crc32c_by_table(std::uint32_t crc, ByteSpan bytes) {
 std::uint32_t crc32c(std::uint32_t crc, ByteSpan bytes) {
   static const bool fast = has_instruction();
   return fast ? crc32c_by_instruction(crc, bytes) : crc32c_by_table(crc, bytes);
+}
+
+std::uint32_t crc32c_of_pieces(std::span<const std::uint32_t> pieces) {
+  std::uint32_t crc = 0;
+  for (const auto piece : pieces) crc = shift(kShiftPiece, crc) ^ piece;
+  return crc;
 }
 
 std::uint32_t crc32c_combine(std::uint32_t first, std::uint32_t second, std::uint64_t second_length) {

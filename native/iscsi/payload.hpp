@@ -22,6 +22,11 @@ struct Payload {
   std::span<const FilePart> parts;   // consecutive; used when memory is null
   std::uint32_t begin = 0;          // where in memory or parts this command's bytes begin
   std::uint32_t length = 0;
+  std::span<const std::uint32_t> piece_checksums;  // CRC32C of each kChecksumPiece of memory or parts, from their first byte on; may be missing where there is memory
 };
+
+/// CRC32C of `length` bytes of the command's, from `offset` on. Bytes that neither lie in memory nor fill whole pieces are
+/// read from the file; when that fails so does sending them, and the digest does not matter.
+std::uint32_t data_digest(const Payload& payload, std::uint32_t offset, std::uint32_t length);
 
 }  // namespace ironrack::iscsi

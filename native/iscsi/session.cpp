@@ -65,11 +65,8 @@ void Session::push(const Header& header, std::uint32_t task, std::uint32_t offse
   pdu.length = length;
   pdu.tail_length = static_cast<std::uint8_t>(-length & 3);
   if (length > 0 && negotiated_.data_digest) {
-    // Digests need the bytes in memory: whoever asks for them does not hand in files.
-    const auto& payload = tasks_[task].command.out;
     const auto padding = pdu.tail_length;
-    auto crc = crc32c(0, {payload.memory + payload.begin + offset, length});
-    crc = crc32c(crc, ByteSpan(kZeros).first(padding));
+    const auto crc = crc32c(data_digest(tasks_[task].command.out, offset, length), ByteSpan(kZeros).first(padding));
     store_digest(&pdu.tail[padding], crc);
     pdu.tail_length += 4;
   }

@@ -36,12 +36,15 @@ struct Block {
   BufferPool* pool = nullptr;
   std::byte* memory = nullptr;
   std::vector<image::Extent> extents;  // what to fill it with
-  std::uint32_t checksum = 0;          // CRC32C of the data, when asked for
 
   // file
   int file = -1;
   std::vector<iscsi::FilePart> parts;
   bool mapped = false;
+
+  // when asked for
+  std::vector<std::uint32_t> piece_checksums;  // CRC32C of each kChecksumPiece, those behind the end included
+  std::uint32_t checksum = 0;                  // CRC32C of the data
 
   std::atomic<BlockState> state = BlockState::pending;
   Fault fault;  // when failed

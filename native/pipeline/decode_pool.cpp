@@ -5,6 +5,24 @@
 #include "bytes/crc32c.hpp"
 
 namespace ironrack::pipeline {
+namespace {
+
+constexpr std::size_t kScratchBytes = 65536;
+static_assert(kScratchBytes % kChecksumPiece == 0 && kAlignment % kChecksumPiece == 0);
+
+void append_checksums(Block& block, ByteSpan bytes) {
+  for (std::size_t at = 0; at < bytes.size(); at += kChecksumPiece) block.piece_checksums.push_back(crc32c(0, bytes.subspan(at, kChecksumPiece)));
+}
+
+}  // namespace
+
+void sum_memory(Block& block) {
+  const auto whole = static_cast<std::size_t>(block.length / kChecksumPiece);
+  const auto rest = static_cast<std::size_t>(block.length % kChecksumPiece);
+  append_checksums(block, {block.memory, (whole + (rest > 0 ? 1 : 0)) * kChecksumPiece});
+  block.checksum = crc32c_of_pieces(std::span(block.piece_checksums).first(whole));
+  if (rest > 0) block.checksum = crc32c_combine(block.checksum, crc32c(0, {block.memory + whole * kChecksumPiece, rest}), rest);
+}
 
 DecodePool::DecodePool(unsigned workers, std::uint32_t unit, int file, bool checksums, Carousel& carousel)
     : unit_(unit), file_(file), checksums_(checksums), carousel_(carousel) {
@@ -31,6 +49,7 @@ void DecodePool::close() {
 
 void DecodePool::work() {
   image::Decoder decoder;
+  std::vector<std::byte> scratch(checksums_ ? kScratchBytes : 0);
   while (true) {
     BlockRef block;
     {
@@ -40,25 +59,49 @@ void DecodePool::work() {
       block = std::move(queue_.front());
       queue_.pop_front();
     }
-    const std::span<std::byte> room(block->memory, block->pool->buffer_size());
-    auto state = BlockState::ready;
-    for (const auto& extent : block->extents) {
-      const auto out = room.subspan(extent.offset - block->offset, extent.length);
-      if (auto decoded = decoder.decode(extent, file_, unit_, out); !decoded) {
-        block->fault = std::move(decoded.error());
-        state = BlockState::failed;
-        break;
-      }
-    }
-    if (state == BlockState::ready) {
-      const auto padding = static_cast<std::size_t>(-block->length % kAlignment);
-      std::ranges::fill(room.subspan(block->length, padding), std::byte{0});
-      if (checksums_) block->checksum = crc32c(0, room.first(block->length));
-    }
-    block->state.store(state, std::memory_order_release);
+    Result<void> done;
+    if (block->kind == BlockKind::memory) done = fill(*block, decoder);
+    if (done && checksums_) done = sum(*block, scratch);
+    if (!done) block->fault = std::move(done.error());
+    block->state.store(done ? BlockState::ready : BlockState::failed, std::memory_order_release);
     block.reset();
     carousel_.notify();
   }
+}
+
+Result<void> DecodePool::fill(const Block& block, image::Decoder& decoder) const {
+  const std::span<std::byte> room(block.memory, block.pool->buffer_size());
+  for (const auto& extent : block.extents) {
+    const auto out = room.subspan(extent.offset - block.offset, extent.length);
+    if (auto decoded = decoder.decode(extent, file_, unit_, out); !decoded) return decoded;
+  }
+  const auto padding = static_cast<std::size_t>(-block.length % kAlignment);
+  std::ranges::fill(room.subspan(block.length, padding), std::byte{0});
+  return {};
+}
+
+Result<void> DecodePool::sum(Block& block, std::span<std::byte> scratch) const {
+  if (block.kind == BlockKind::memory) {
+    sum_memory(block);
+    return {};
+  }
+  // Through a buffer that stays in the processor's cache; the bytes themselves leave from the file. A mapping would save the
+  // copy, and be a SIGBUS when the file shrinks.
+  std::size_t filled = 0;
+  for (const auto& part : block.parts) {
+    for (std::uint32_t at = 0; at < part.length;) {
+      const auto piece = static_cast<std::uint32_t>(std::min<std::size_t>(part.length - at, scratch.size() - filled));
+      if (auto read = image::read_at(block.file, part.file_offset + at, scratch.subspan(filled, piece)); !read) return read;
+      at += piece;
+      filled += piece;
+      if (filled < scratch.size()) continue;
+      append_checksums(block, scratch);
+      filled = 0;
+    }
+  }
+  append_checksums(block, scratch.first(filled));
+  block.checksum = crc32c_of_pieces(block.piece_checksums);  // a file block is whole pieces
+  return {};
 }
 
 }  // namespace ironrack::pipeline

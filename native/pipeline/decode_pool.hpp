@@ -1,4 +1,4 @@
-// Worker threads that fill memory blocks.
+// Worker threads that fill memory blocks, and take the checksums of these and of file blocks where they are asked for.
 #pragma once
 
 #include <condition_variable>
@@ -23,6 +23,8 @@ class DecodePool {
 
  private:
   void work();
+  Result<void> fill(const Block& block, image::Decoder& decoder) const;
+  Result<void> sum(Block& block, std::span<std::byte> scratch) const;
 
   std::uint32_t unit_;
   int file_;
@@ -34,5 +36,8 @@ class DecodePool {
   bool closed_ = false;
   std::vector<std::thread> threads_;
 };
+
+/// Takes the checksums of a memory block that is filled.
+void sum_memory(Block& block);
 
 }  // namespace ironrack::pipeline

@@ -26,7 +26,7 @@ Result<image::Extent> Planner::extent_at(std::uint64_t offset) {
     auto found = parts_.source.extent_at(offset);
     if (!found) return found;
     current_ = *found;
-    if (current_.kind == image::ExtentKind::file && parts_.direct) {
+    if (current_.kind == image::ExtentKind::file) {
       ::posix_fadvise(parts_.source.file(), static_cast<off_t>(current_.file_offset), static_cast<off_t>(std::min(current_.length, kReadAhead)), POSIX_FADV_WILLNEED);
     }
     return current_;
@@ -78,7 +78,7 @@ Result<BlockRef> Planner::next_block(std::uint64_t offset) {
   }
   block->length = at - offset;
 
-  if (stored && parts_.direct && block->length % kAlignment == 0) {
+  if (stored && block->length % kAlignment == 0) {
     block->kind = BlockKind::file;
     block->file = parts_.source.file();
     for (const auto& extent : block->extents) {
@@ -91,7 +91,7 @@ Result<BlockRef> Planner::next_block(std::uint64_t offset) {
       ::posix_fadvise(block->file, static_cast<off_t>(extent.file_offset + kReadAhead), static_cast<off_t>(extent.length), POSIX_FADV_WILLNEED);
     }
     block->extents = {};
-    block->state.store(BlockState::ready, std::memory_order_relaxed);
+    if (!parts_.checksums) block->state.store(BlockState::ready, std::memory_order_relaxed);
   } else {
     block->kind = BlockKind::memory;
   }
@@ -114,7 +114,7 @@ Result<void> Planner::run_pass(const IntervalSet& wanted) {
       offset += (*block)->length;
       position_.store(std::max(position_.load(std::memory_order_relaxed), offset), std::memory_order_relaxed);
       if (!parts_.carousel.push(*block)) return {};
-      if ((*block)->kind == BlockKind::memory) parts_.decoders.submit(std::move(*block));
+      if ((*block)->state.load(std::memory_order_relaxed) == BlockState::pending) parts_.decoders.submit(std::move(*block));
     }
   }
   return {};

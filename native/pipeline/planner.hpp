@@ -24,7 +24,7 @@ class Planner {
     Carousel& carousel;
     BufferPool& pool;
     DecodePool& decoders;
-    bool direct;  // file ranges may go out as they are: nobody needs the bytes in memory
+    bool checksums;  // somebody needs them of all data
   };
 
   explicit Planner(Parts parts);

@@ -131,7 +131,7 @@ Result<void> StreamJob::Running::prepare() {
   plan.virtual_size = source->virtual_size();
   plan.policy = request.policy;
   plan.verify = request.verify;
-  const bool in_memory = digests || request.verify == Verify::read_back;
+  const bool checksums = digests || request.verify == Verify::read_back;
   // What a target has on the way pins buffers; the pool holds all windows and 8 MiB to go on with when all of them stand still.
   plan.window_bytes = count <= 2 ? 8 << 20 : count <= 8 ? 4 << 20 : 2 << 20;
   plan.records = &records;
@@ -141,9 +141,9 @@ Result<void> StreamJob::Running::prepare() {
   pool = std::make_unique<BufferPool>(pool_bytes / bytes, bytes);
   carousel = std::make_unique<Carousel>(kMostBlocks, job.wakeup_);
   plan.carousel = carousel.get();
-  const unsigned decoders_wanted = source->decode_unit() == 0 && !in_memory ? 1 : std::clamp(std::thread::hardware_concurrency(), 1u, kMostDecoders);
-  decoders = std::make_unique<DecodePool>(decoders_wanted, source->decode_unit(), file.fd.get(), request.verify == Verify::read_back, *carousel);
-  planner = std::make_unique<Planner>(Planner::Parts{*source, *carousel, *pool, *decoders, !in_memory});
+  const unsigned decoders_wanted = source->decode_unit() == 0 && !checksums ? 1 : std::clamp(std::thread::hardware_concurrency(), 1u, kMostDecoders);
+  decoders = std::make_unique<DecodePool>(decoders_wanted, source->decode_unit(), file.fd.get(), checksums, *carousel);
+  planner = std::make_unique<Planner>(Planner::Parts{*source, *carousel, *pool, *decoders, checksums});
 
   epoll = UniqueFd(::epoll_create1(EPOLL_CLOEXEC));
   if (!epoll) return std::unexpected(system_fault(FaultKind::internal, "stream.epoll", "no epoll", errno));
@@ -211,7 +211,7 @@ void StreamJob::Running::collect_records(std::uint64_t end) {
     const auto block = carousel->at(record_cursor);
     if (!block || block->state.load(std::memory_order_acquire) != BlockState::ready) return;
     // Later passes bring blocks again that are recorded already.
-    if (block->kind != BlockKind::memory || block->offset < records_end) continue;
+    if (block->kind == BlockKind::zero || block->offset < records_end) continue;
     records.push_back({block->offset, static_cast<std::uint32_t>(block->length), block->checksum});
     records_end = block->offset + block->length;
   }

@@ -281,6 +281,7 @@ iscsi::Command Target::command_for(Work& work) {
         command.out.file = work.block->file;
         command.out.parts = work.block->parts;
       }
+      command.out.piece_checksums = work.block->piece_checksums;
       return command;
     case WorkKind::write_zeroes:
       command.cdb = iscsi::write_16(lba, blocks);

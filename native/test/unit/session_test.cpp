@@ -1,8 +1,13 @@
 #include "iscsi/session.hpp"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <cstring>
+#include <random>
 
+#include "bytes/crc32c.hpp"
+#include "bytes/unique_fd.hpp"
 #include "test/check.hpp"
 
 using namespace ironrack;
@@ -220,6 +225,31 @@ RULE("a rejected PDU ends the connection, a rejected ping does not") {
   reject.data[0] = std::byte{0x01};
   const auto result = reject.to(session);
   CHECK(!result && result.error().code == "iscsi.rejected");
+}
+
+RULE("a digest from pieces' checksums is that of the bytes, in memory or in parts of a file, wherever it begins and ends") {
+  std::vector<std::byte> bytes(5 * kChecksumPiece);
+  std::mt19937 random(11);
+  for (auto& byte : bytes) byte = static_cast<std::byte>(random());
+  std::vector<std::uint32_t> pieces;
+  for (std::size_t at = 0; at < bytes.size(); at += kChecksumPiece) pieces.push_back(crc32c(0, ByteSpan(bytes).subspan(at, kChecksumPiece)));
+
+  const UniqueFd file(::memfd_create("parts", MFD_CLOEXEC));
+  CHECK(::pwrite(file.get(), bytes.data() + 5000, bytes.size() - 5000, 100) == static_cast<ssize_t>(bytes.size() - 5000));
+  CHECK(::pwrite(file.get(), bytes.data(), 5000, 50000) == 5000);
+  const FilePart parts[] = {{50000, 5000}, {100, static_cast<std::uint32_t>(bytes.size() - 5000)}};
+  Payload in_memory{.memory = bytes.data(), .piece_checksums = pieces};
+  Payload in_file{.file = file.get(), .parts = parts, .piece_checksums = pieces};
+  for (const std::uint32_t begin : {0u, 512u, 4096u, 8191u}) {
+    for (const std::uint32_t offset : {0u, 1u, 4096u}) {
+      for (const std::uint32_t length : {0u, 3u, 512u, 4096u, 4097u, 8192u}) {
+        in_memory.begin = in_file.begin = begin;
+        const auto expected = crc32c(0, ByteSpan(bytes).subspan(begin + offset, length));
+        CHECK(data_digest(in_memory, offset, length) == expected);
+        CHECK(data_digest(in_file, offset, length) == expected);
+      }
+    }
+  }
 }
 
 RULE("an Async Message that asks for a logout is heard") {

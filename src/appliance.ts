@@ -26,6 +26,7 @@ import type { ConductorSettings } from "./conductor/settings.ts";
 import type { Config } from "./config/config.ts";
 import { ControlServer } from "./control/control-server.ts";
 import { type BootPolicy, defaultSignedLoaders } from "./domain/boot-plan.ts";
+import { BootTrace } from "./domain/boot-trace.ts";
 import type { Store } from "./domain/store.ts";
 import { agentInspect } from "./driver/agent-inspect.ts";
 import { fakeHardware } from "./driver/fake/hardware-type.ts";
@@ -45,6 +46,7 @@ import type { BootSettings } from "./service/boot-lookup.ts";
 import { DhcpService } from "./service/dhcp-service.ts";
 import { grubSource } from "./service/grub-source.ts";
 import { ProxyDhcpService } from "./service/proxy-dhcp-service.ts";
+import { tracedLog } from "./service/traced-log.ts";
 import { TftpService } from "./service/tftp-service.ts";
 import { openStore } from "./store/level-store.ts";
 import { readStoreKey } from "./store/seal.ts";
@@ -94,7 +96,7 @@ export class Appliance implements AsyncDisposable {
   }
 }
 
-async function openParts({ config, log, clock }: ApplianceOptions, scope: Scope): Promise<void> {
+async function openParts({ config, log: untraced, clock }: ApplianceOptions, scope: Scope): Promise<void> {
   const random = new SystemRandom();
   const startedAt = instant(clock);
   const stateDir = config.appliance.stateDir;
@@ -102,10 +104,12 @@ async function openParts({ config, log, clock }: ApplianceOptions, scope: Scope)
     await openStore({
       directory: join(stateDir, "store"),
       clock,
-      log,
+      log: untraced,
       key: readStoreKey(join(stateDir, "store.key"), environment("CREDENTIALS_DIRECTORY")),
     }),
   );
+  const bootTrace = new BootTrace({ clock });
+  const log = tracedLog(untraced, { trace: bootTrace, ports: store.ports });
   const bmcs = scope.use(new IpmiBmcs({ clock, random }));
   const images = scope.use(
     new ImageCache({
@@ -141,7 +145,11 @@ async function openParts({ config, log, clock }: ApplianceOptions, scope: Scope)
     },
     services: parts.counters(),
   });
-  const catalogue = new Catalogue({ commands: allCommands({ ...conductor, runner, power }, status), store, log });
+  const catalogue = new Catalogue({
+    commands: allCommands({ ...conductor, runner, power, bootTrace }, status),
+    store,
+    log,
+  });
 
   // The doors that machines and people use stand open before old work goes on: its agents may report at once.
   parts.counters = await openBootServices({ config, clock, log, store }, scope);

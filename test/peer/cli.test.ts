@@ -235,3 +235,26 @@ test("a wait shows its progress on a terminal and may end before the work does; 
   assert.equal((await follow.ended).status, 130);
   assert.equal(rack.store.nodes.get(uuid)?.provisionState, "deploying");
 });
+
+test("a boot is told step by step, also of a machine that nobody enrolled; following ends with Ctrl-C and 130", {
+  timeout: 60_000,
+}, async () => {
+  await using rack = await FakeRack.open();
+  const mac = "52:54:00:12:34:56";
+  const run: Run = async (...args) => await start(["--socket", rack.socket, ...args]).ended;
+  assert.match((await run("boot", "trace", mac)).out, /^nothing was heard of 52:54:00:12:34:56/);
+  const follow = start(["--socket", rack.socket, "boot", "trace", mac, "--follow"]);
+  rack.bootTrace.record(mac, null, "dhcp.silent", { mac, type: "discover", reason: "the pool is in use" });
+  await eventually("the first step is printed", () => follow.output.out.includes("no answer: the pool is in use"));
+  rack.bootTrace.record(mac, null, "tftp.done", { mac, file: "snponly.efi", bytes: 181_248, elapsed_ms: 100 });
+  await eventually("the next is printed", () => follow.output.out.includes("tftp snponly.efi: 181 kB in 0.10 s"));
+  follow.child.kill("SIGINT");
+  assert.equal((await follow.ended).status, 130);
+  const traced = await json(run("boot", "trace", mac, "--json"));
+  assert.deepEqual(
+    (traced["steps"] as JsonObject[]).map((step) => step["event"]),
+    ["dhcp.silent", "tftp.done"],
+  );
+  assert.match((await run("boot", "list")).out, /52:54:00:12:34:56 {2}- +2 {2}.*tftp snponly\.efi/);
+  assert.equal((await run("boot", "trace", "nobody")).status, 3);
+});

@@ -14,6 +14,7 @@ import { NodeLocks } from "../../src/conductor/node-lock.ts";
 import { OperationRunner } from "../../src/conductor/operation-runner.ts";
 import { PowerControl } from "../../src/conductor/power.ts";
 import { ControlServer } from "../../src/control/control-server.ts";
+import { BootTrace } from "../../src/domain/boot-trace.ts";
 import type { Store } from "../../src/domain/store.ts";
 import type { HardwareType, Step } from "../../src/driver/interfaces.ts";
 import { fakeHardware } from "../../src/driver/fake/hardware-type.ts";
@@ -56,6 +57,7 @@ export class FakeRack implements AsyncDisposable {
   readonly socket: string;
   readonly store: Store;
   readonly catalogue: Catalogue;
+  readonly bootTrace: BootTrace;
   readonly #scope: Scope;
   readonly #directory: string;
 
@@ -64,12 +66,14 @@ export class FakeRack implements AsyncDisposable {
     readonly directory: string;
     readonly store: Store;
     readonly catalogue: Catalogue;
+    readonly bootTrace: BootTrace;
   }) {
     this.#scope = parts.scope;
     this.#directory = parts.directory;
     this.socket = join(parts.directory, "control.sock");
     this.store = parts.store;
     this.catalogue = parts.catalogue;
+    this.bootTrace = parts.bootTrace;
   }
 
   static async open(options: { readonly broker?: string } = {}): Promise<FakeRack> {
@@ -100,12 +104,16 @@ export class FakeRack implements AsyncDisposable {
     };
     const runner = scope.use(new OperationRunner(conductor));
     const power = scope.use(new PowerControl(conductor));
+    const bootTrace = new BootTrace({ clock });
     const catalogue = new Catalogue({
-      commands: allCommands({ ...conductor, runner, power }, () => ({ name: settings.name, version: "test" })),
+      commands: allCommands({ ...conductor, runner, power, bootTrace }, () => ({
+        name: settings.name,
+        version: "test",
+      })),
       store,
       log,
     });
-    const rack = new FakeRack({ scope, directory, store, catalogue });
+    const rack = new FakeRack({ scope, directory, store, catalogue, bootTrace });
     scope.use(await ControlServer.open({ path: rack.socket, catalogue, log }));
     if (options.broker !== undefined) {
       const server = { url: options.broker, clientId: "fake-rack", keepalive_s: 30, sessionExpiry_s: 600 };

@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { addBoot } from "./boot-verbs.ts";
 import { addNodeChanging } from "./node-changing.ts";
 import { addNodeReading } from "./node-reading.ts";
 import { addNodeWork } from "./node-work.ts";
@@ -14,6 +15,7 @@ export function addVerbs(parent: Command, parts: VerbParts): void {
   addNodeWork(node, parts);
   addPorts(parent, parts);
   addEvents(parent, parts);
+  addBoot(parent, parts);
   addLeases(parent, parts);
   addCommands(parent, parts);
 }

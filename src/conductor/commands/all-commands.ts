@@ -2,6 +2,7 @@ import { Type } from "typebox";
 import type { JsonObject } from "../../core/json.ts";
 import { type Command, command } from "../catalogue.ts";
 import { agentCommands } from "./agent-commands.ts";
+import { bootCommands } from "./boot-commands.ts";
 import { eventCommands } from "./event-commands.ts";
 import { nodeCommands } from "./node-commands.ts";
 import type { ConductorParts } from "./parts.ts";
@@ -18,6 +19,7 @@ export function allCommands(parts: ConductorParts, status: () => JsonObject): re
     ...powerCommands(parts),
     ...portCommands(parts),
     ...eventCommands(parts, status),
+    ...bootCommands(parts),
     ...agentCommands(parts),
   ];
   const list: Command = command({

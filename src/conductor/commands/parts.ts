@@ -1,6 +1,7 @@
 import { isUuid, type NodeUuid } from "../../core/brand.ts";
 import { Fault } from "../../core/fault.ts";
 import type { JsonObject } from "../../core/json.ts";
+import type { BootTraceReader } from "../../domain/boot-trace.ts";
 import type { Node } from "../../domain/node.ts";
 import type { NodeReader } from "../../domain/store.ts";
 import type { DriverRegistry } from "../driver-registry.ts";
@@ -16,6 +17,7 @@ export interface ConductorParts extends MachineParts {
   readonly locks: NodeLocks;
   readonly runner: OperationRunner;
   readonly power: PowerControl;
+  readonly bootTrace: BootTraceReader;
 }
 
 /** The node of a UUID or a name. @throws Fault not-found */

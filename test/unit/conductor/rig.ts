@@ -9,6 +9,7 @@ import { NodeLocks } from "../../../src/conductor/node-lock.ts";
 import { OperationRunner } from "../../../src/conductor/operation-runner.ts";
 import { PowerControl } from "../../../src/conductor/power.ts";
 import { recover } from "../../../src/conductor/recovery.ts";
+import { BootTrace } from "../../../src/domain/boot-trace.ts";
 import type { CommandAnswer } from "../../../src/domain/command-record.ts";
 import type { Node } from "../../../src/domain/node.ts";
 import type { Store } from "../../../src/domain/store.ts";
@@ -70,7 +71,7 @@ export function conductor(
   const runner = new OperationRunner(base);
   const power = new PowerControl(base);
   const catalogue = new Catalogue({
-    commands: allCommands({ ...base, runner, power }, () => ({})),
+    commands: allCommands({ ...base, runner, power, bootTrace: new BootTrace({ clock }) }, () => ({})),
     store,
     log: silentLog,
   });

@@ -23,7 +23,7 @@ constexpr std::size_t kMostTargets = 64;
 constexpr std::size_t kMostBlocks = 128;          // on the carousel
 constexpr std::uint64_t kTickMs = 50;
 constexpr std::uint64_t kProgressMs = 250;
-constexpr std::uint64_t kChecksumHeadStartMs = 500;  // a small image is checked before the first byte is written
+constexpr std::uint64_t kCheckedFirst = 128 << 20;  // image files up to this size are checked before the first byte is written
 constexpr std::uint64_t kStartGraceMs = 2000;        // for the others, once one target is ready
 constexpr std::uint64_t kPatienceMs = 100;           // of targets that could take more, with one that holds the carousel
 constexpr unsigned kMostDecoders = 16;
@@ -85,7 +85,6 @@ struct StreamJob::Running {
   std::vector<std::uint64_t> registered;   // socket number of each target in epoll
   std::vector<std::uint32_t> interest;     // events registered
   bool started = false;
-  std::uint64_t begun_ms = now_ms();
   std::uint64_t first_ready_ms = 0;
   std::uint64_t starved_since_ms = 0;
   std::uint64_t record_cursor = 0;
@@ -181,7 +180,7 @@ void StreamJob::Running::start_when_ready(std::uint64_t now) {
   if (ready == 0) return;
   if (first_ready_ms == 0) first_ready_ms = now;
   // A small image is checked before a byte is written; for a large one that would only double the time.
-  if (checksum && !checksum->over() && now - begun_ms < kChecksumHeadStartMs) return;
+  if (checksum && file.identity.size <= kCheckedFirst && (!checksum->over() || checksum->fault())) return;
   if (ready < expected && now - first_ready_ms < kStartGraceMs) return;
   started = true;
   IntervalSet all;

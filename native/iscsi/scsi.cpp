@@ -218,6 +218,11 @@ std::vector<std::uint8_t> decode_supported_pages(ByteSpan bytes) {
   return pages;
 }
 
+std::string decode_serial(ByteSpan bytes) {
+  if (bytes.size() < 4) return "";
+  return trimmed(bytes.subspan(4, std::min<std::size_t>(load_be<std::uint16_t>(&bytes[2]), bytes.size() - 4)));
+}
+
 bool decode_write_protect(ByteSpan bytes) { return bytes.size() >= 4 && (static_cast<std::uint8_t>(bytes[2]) & 0x80) != 0; }
 
 }  // namespace ironrack::iscsi

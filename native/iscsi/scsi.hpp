@@ -85,6 +85,9 @@ Result<Provisioning> decode_provisioning(ByteSpan bytes);
 /// The pages that INQUIRY page 00h lists.
 std::vector<std::uint8_t> decode_supported_pages(ByteSpan bytes);
 
+/// The text of the Unit Serial Number page, 80h; empty when there is none.
+std::string decode_serial(ByteSpan bytes);
+
 /// The WP bit of a MODE SENSE(6) header of a block device.
 bool decode_write_protect(ByteSpan bytes);
 

@@ -11,7 +11,12 @@ namespace {
 constexpr std::uint32_t kNoTask = 0xffffffff;
 constexpr std::uint32_t kPingTag = 0x7f000001;
 constexpr std::uint32_t kLogoutTag = 0x7f000002;
+constexpr std::uint32_t kAbortBit = 0x20000000;  // of the tag of an ABORT TASK; the rest is the tag of its task
+constexpr std::uint32_t kGenerations = 0x1fffff;
 constexpr std::uint32_t kIndexBits = 8;
+constexpr std::uint32_t kIndexMask = (1u << kIndexBits) - 1;
+constexpr std::uint64_t kLeaveMs = 2000;          // for what is under way, when a target that wants us to leave names no time
+constexpr std::uint64_t kMostStayAwayMs = 10000;
 constexpr std::size_t kMostQueuedBytes = 1 << 20;  // beyond it new commands would only delay the answers to R2Ts
 constexpr std::size_t kSendfileLeast = 32768;      // below it two system calls a PDU cost more than a copy
 constexpr std::size_t kBurstBytes = 1 << 20;
@@ -38,16 +43,16 @@ Session::Session(const Negotiated& negotiated, std::uint16_t lun, std::uint64_t 
       tasks_(kMostCommands),
       heard_ms_(now_ms) {}
 
-std::uint32_t Session::tag_of(std::uint32_t index) const { return (tasks_[index].generation & 0x3fffff) << kIndexBits | index; }
+std::uint32_t Session::tag_of(std::uint32_t index) const { return (tasks_[index].generation & kGenerations) << kIndexBits | index; }
 
 Session::Task* Session::find(std::uint32_t itt) {
-  const std::uint32_t index = itt & ((1u << kIndexBits) - 1);
+  const std::uint32_t index = itt & kIndexMask;
   if (index >= tasks_.size() || !tasks_[index].used || tag_of(index) != itt) return nullptr;
   return &tasks_[index];
 }
 
 std::size_t Session::room() const {
-  if (logging_out_ || asked_to_leave_ || queue_bytes_ >= kMostQueuedBytes) return 0;
+  if (logging_out_ || leave_by_ms_ || queue_bytes_ >= kMostQueuedBytes) return 0;
   if (!serial_le(cmd_sn_, max_cmd_sn_)) return 0;
   return std::min<std::size_t>(max_cmd_sn_ - cmd_sn_ + 1, tasks_.size() - outstanding_);
 }
@@ -101,6 +106,7 @@ void Session::submit(const Command& command, std::uint64_t now_ms) {
   task.used = true;
   task.generation = generation;
   task.command = command;
+  task.cmd_sn = cmd_sn_;
   task.submitted_ms = now_ms;
   task.completion.cookie = command.cookie;
   outstanding_++;
@@ -189,7 +195,7 @@ Result<void> Session::on(const ScsiResponse& pdu, const Frame& frame) {
     const std::size_t length = std::min<std::size_t>(load_be<std::uint16_t>(frame.data.data()), frame.data.size() - 2);
     if (auto sense = decode_sense(frame.data.subspan(2, length))) completion.sense = *sense;
   }
-  complete_if_over(pdu.itt & ((1u << kIndexBits) - 1));
+  complete_if_over(pdu.itt & kIndexMask);
   return {};
 }
 
@@ -208,7 +214,7 @@ Result<void> Session::on(const DataIn& pdu, const Frame& frame) {
   if (pdu.has_status) {
     task->answered = true;
     completion.status = static_cast<ScsiStatus>(pdu.status);
-    complete_if_over(pdu.itt & ((1u << kIndexBits) - 1));
+    complete_if_over(pdu.itt & kIndexMask);
   }
   return {};
 }
@@ -226,12 +232,21 @@ Result<void> Session::on(const ReadyToTransfer& pdu, const Frame&) {
   }
   task->r2t_sn++;
   task->solicited += length;
-  push_data(pdu.itt & ((1u << kIndexBits) - 1), pdu.ttt, pdu.buffer_offset, length);
+  push_data(pdu.itt & kIndexMask, pdu.ttt, pdu.buffer_offset, length);
   return {};
 }
 
 Result<void> Session::on(const TaskManagementResponse& pdu, const Frame&) {
   note_window(pdu.window, true);
+  if ((pdu.itt & ~(kAbortBit | (kAbortBit - 1))) != 0 || (pdu.itt & kAbortBit) == 0) return std::unexpected(protocol_fault("iscsi.tag-unknown", "the target answers a request that was not made"));
+  auto* task = find(pdu.itt & ~kAbortBit);
+  if (task == nullptr || task->answered) return {};  // it ended by itself meanwhile
+  // RFC 7143 §11.6.1: 0 is done, 1 is that there is no such task: after either, nothing more comes for it.
+  if (pdu.response > 1) return std::unexpected(protocol_fault("iscsi.abort-refused", "the target does not abort a command that takes too long").with("response", std::uint64_t{pdu.response}));
+  task->answered = true;
+  task->completion.aborted = true;
+  task->completion.status = ScsiStatus::task_aborted;
+  complete_if_over(pdu.itt & kIndexMask);
   return {};
 }
 
@@ -250,8 +265,15 @@ Result<void> Session::on(const LogoutResponse& pdu, const Frame&) {
 
 Result<void> Session::on(const AsyncMessage& pdu, const Frame&) {
   note_window(pdu.window, true);
-  // 0 is a SCSI event, which the next command reports as a unit attention; 255 is the vendor's own.
-  if (pdu.event >= 1 && pdu.event <= 4) asked_to_leave_ = true;
+  // RFC 7143 §11.9: 0 is a SCSI event, which the next command reports as a unit attention; 1 asks for a logout within Parameter3 seconds;
+  // 2 and 3 announce that the target drops us, who stay away for Parameter2 seconds; 4 asks for a negotiation, of which we have nothing
+  // to offer; 5 is for initiators that negotiated TaskReporting; 255 is the vendor's own.
+  if (pdu.event < 1 || pdu.event > 5) return {};
+  if (!leave_by_ms_) leave_by_ms_ = heard_ms_ + (pdu.event == 1 && pdu.parameter3 > 0 ? std::uint64_t{pdu.parameter3} * 1000 : kLeaveMs);
+  if (pdu.event == 2 || pdu.event == 3) {
+    dropping_ = true;
+    stay_away_ms_ = std::min<std::uint64_t>(std::uint64_t{pdu.parameter2} * 1000, kMostStayAwayMs);
+  }
   return {};
 }
 
@@ -279,10 +301,29 @@ void Session::complete_if_over(std::uint32_t index) {
   completions_.push_back(task.completion);
 }
 
-std::optional<std::uint64_t> Session::oldest_ms() const {
+bool Session::abort_older_than(std::uint64_t submitted_ms, std::uint64_t now_ms) {
+  bool any = false;
+  for (std::uint32_t index = 0; index < tasks_.size(); index++) {
+    auto& task = tasks_[index];
+    if (!task.used || task.answered || task.abort_asked_ms || task.submitted_ms > submitted_ms) continue;
+    task.abort_asked_ms = now_ms;
+    any = true;
+    TaskManagementRequest pdu;
+    pdu.lun = lun_;
+    pdu.itt = kAbortBit | tag_of(index);
+    pdu.referenced_task_tag = tag_of(index);
+    pdu.cmd_sn = cmd_sn_;
+    pdu.exp_stat_sn = exp_stat_sn_;
+    pdu.ref_cmd_sn = task.cmd_sn;
+    push(encode(pdu), kNoTask, 0, 0);
+  }
+  return any;
+}
+
+std::optional<std::uint64_t> Session::abort_asked_ms() const {
   std::optional<std::uint64_t> oldest;
   for (const auto& task : tasks_) {
-    if (task.used && (!oldest || task.submitted_ms < *oldest)) oldest = task.submitted_ms;
+    if (task.used && !task.answered && task.abort_asked_ms && (!oldest || *task.abort_asked_ms < *oldest)) oldest = task.abort_asked_ms;
   }
   return oldest;
 }

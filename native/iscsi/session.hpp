@@ -30,6 +30,7 @@ struct Completion {
   std::optional<Sense> sense;
   std::uint32_t received = 0;  // bytes now in Command::in
   std::uint32_t untaken = 0;   // bytes of Command::out that the target did not take
+  bool aborted = false;        // by us, because it took too long
 };
 
 /// What to hand to the socket next: some memory, or a run of a file.
@@ -57,6 +58,11 @@ class Session {
   /// Asks the target for a sign of life.
   void ping(std::uint64_t now_ms);
   void logout();
+  /// Sends ABORT TASK for commands submitted at or before `submitted_ms`; each ends as aborted when the target says so, or as it ended
+  /// meanwhile. True when there was one.
+  bool abort_older_than(std::uint64_t submitted_ms, std::uint64_t now_ms);
+  /// When the oldest ABORT TASK without an answer was sent.
+  [[nodiscard]] std::optional<std::uint64_t> abort_asked_ms() const;
 
   /// A fault means that this connection is of no more use.
   Result<void> receive(const Frame& frame, std::uint64_t now_ms);
@@ -66,20 +72,25 @@ class Session {
   [[nodiscard]] Burst next_burst(std::span<iovec> room) const;
   void sent(std::size_t count);
 
-  /// The target wants the session to end (Async Message 1, 2, 3 or 4).
-  [[nodiscard]] bool asked_to_leave() const { return asked_to_leave_; }
+  /// The target wants the session to end (Async Message 1 to 5): by leave_by_ms() we log out, unless it drops us itself.
+  [[nodiscard]] bool asked_to_leave() const { return leave_by_ms_.has_value(); }
+  [[nodiscard]] std::uint64_t leave_by_ms() const { return leave_by_ms_.value_or(0); }
+  [[nodiscard]] bool dropping() const { return dropping_; }
+  /// How long the target wants us to wait before the next login.
+  [[nodiscard]] std::uint64_t stay_away_ms() const { return stay_away_ms_; }
+  [[nodiscard]] bool logging_out() const { return logging_out_; }
   [[nodiscard]] bool logged_out() const { return logged_out_; }
   [[nodiscard]] std::uint64_t heard_ms() const { return heard_ms_; }
   [[nodiscard]] std::optional<std::uint64_t> pinged_ms() const { return pinged_ms_; }
-  /// When the oldest unanswered command was submitted.
-  [[nodiscard]] std::optional<std::uint64_t> oldest_ms() const;
 
  private:
   struct Task {
     bool used = false;
     std::uint32_t generation = 0;
     Command command;
+    std::uint32_t cmd_sn = 0;
     std::uint64_t submitted_ms = 0;
+    std::optional<std::uint64_t> abort_asked_ms;
     std::uint32_t solicited = 0;     // next offset an R2T may ask for
     std::uint32_t r2t_sn = 0;
     std::uint32_t queued = 0;        // PDUs that still refer to the command's bytes
@@ -131,7 +142,9 @@ class Session {
   std::uint64_t heard_ms_;
   std::optional<std::uint64_t> pinged_ms_;
   std::uint32_t unsent_answers_ = 0;
-  bool asked_to_leave_ = false;
+  std::optional<std::uint64_t> leave_by_ms_;
+  bool dropping_ = false;
+  std::uint64_t stay_away_ms_ = 0;
   bool logging_out_ = false;
   bool logged_out_ = false;
 };

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "image/source.hpp"
@@ -27,6 +28,9 @@ struct Block {
 
   /// Maps the parts of a file block, for targets that take only short PDUs. Only by the thread that sends.
   bool map();
+
+  /// CRC32C of [begin, begin + count) of the disk, which lies in this block; nothing when its file does not give the bytes. Not for zeroes.
+  [[nodiscard]] std::optional<std::uint32_t> checksum_of(std::uint64_t begin, std::uint32_t count) const;
 
   std::uint64_t offset = 0;
   std::uint64_t length = 0;

@@ -1,10 +1,11 @@
-// A fixed number of equal buffers: what bounds the memory of a job. Pages are touched only when a buffer is first used.
+// Equal buffers: what bounds the memory of a job. As many may be used as allow() says; pages are touched only when a buffer is first used.
 // They lie in a file without a name, so that the kernel can send them to any number of targets without copying. A buffer is
 // used again only after every target answered the command that sent it: by then nobody needs the pages of the old content.
 #pragma once
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -20,6 +21,7 @@ namespace ironrack::pipeline {
 
 class BufferPool {
  public:
+  /// Room for `count` buffers, none of which may be used yet.
   BufferPool(std::size_t count, std::size_t size) : count_(count), size_(size) {
     file_ = UniqueFd(::memfd_create("ironrack blocks", MFD_CLOEXEC));
     if (file_ && ::ftruncate(file_.get(), static_cast<off_t>(count * size)) != 0) file_.reset();
@@ -27,11 +29,17 @@ class BufferPool {
     void* memory = ::mmap(nullptr, count * size, PROT_READ | PROT_WRITE, flags, file_.get(), 0);
     if (memory == MAP_FAILED) throw std::bad_alloc();
     memory_ = static_cast<std::byte*>(memory);
-    for (std::size_t i = count; i > 0; i--) free_.push_back(memory_ + (i - 1) * size);
   }
   ~BufferPool() { ::munmap(memory_, count_ * size_); }
   BufferPool(const BufferPool&) = delete;
   BufferPool& operator=(const BufferPool&) = delete;
+
+  /// That many buffers may be used from now on; never fewer than before.
+  void allow(std::size_t count) {
+    const std::lock_guard lock(mutex_);
+    for (count = std::min(count, count_); allowed_ < count; allowed_++) free_.insert(free_.begin(), memory_ + allowed_ * size_);
+    room_.notify_all();
+  }
 
   /// Waits for a buffer; null once the pool is closed.
   std::byte* acquire() {
@@ -75,6 +83,7 @@ class BufferPool {
   std::byte* memory_ = nullptr;
   mutable std::mutex mutex_;
   std::condition_variable room_;
+  std::size_t allowed_ = 0;
   std::vector<std::byte*> free_;
   int waiting_ = 0;
   bool closed_ = false;

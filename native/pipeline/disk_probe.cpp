@@ -8,6 +8,7 @@ namespace ironrack::pipeline {
 namespace {
 
 constexpr std::uint16_t kPageBytes = 252;  // one-byte allocation lengths are what old devices know
+constexpr std::uint8_t kSerialPage = 0x80;
 constexpr std::uint8_t kBlockLimitsPage = 0xb0;
 constexpr std::uint8_t kProvisioningPage = 0xb2;
 
@@ -18,6 +19,7 @@ DiskProbe::Question DiskProbe::question() const {
     case Step::test_unit_ready: return {iscsi::test_unit_ready(), 0};
     case Step::inquiry: return {iscsi::inquiry(kPageBytes), kPageBytes};
     case Step::pages: return {iscsi::inquiry_page(0x00, kPageBytes), kPageBytes};
+    case Step::serial: return {iscsi::inquiry_page(kSerialPage, kPageBytes), kPageBytes};
     case Step::limits: return {iscsi::inquiry_page(kBlockLimitsPage, kPageBytes), kPageBytes};
     case Step::provisioning: return {iscsi::inquiry_page(kProvisioningPage, kPageBytes), kPageBytes};
     case Step::capacity_16: return {iscsi::read_capacity_16(32), 32};
@@ -41,16 +43,22 @@ Result<void> DiskProbe::answer(bool good, ByteSpan data, const Fault& refusal) {
       if (inquiry->qualifier != 0 || inquiry->device_type != 0) {
         return std::unexpected(Fault{FaultKind::not_found, "scsi.not-a-disk", "there is no disk at that LUN", Retry::never, {}}.with("device_type", std::uint64_t{inquiry->device_type}));
       }
+      disk_.name = inquiry->vendor + " " + inquiry->product;
       step_ = Step::pages;
       return {};
     }
     case Step::pages:
       if (good) {
         const auto pages = iscsi::decode_supported_pages(data);
+        has_serial_ = std::ranges::find(pages, kSerialPage) != pages.end();
         has_limits_ = std::ranges::find(pages, kBlockLimitsPage) != pages.end();
         has_provisioning_ = std::ranges::find(pages, kProvisioningPage) != pages.end();
       }
-      step_ = has_limits_ ? Step::limits : has_provisioning_ ? Step::provisioning : Step::capacity_16;
+      step_ = has_serial_ ? Step::serial : after_serial();
+      return {};
+    case Step::serial:
+      if (good) disk_.name += " " + iscsi::decode_serial(data);
+      step_ = after_serial();
       return {};
     case Step::limits:
       if (good) {

@@ -1,6 +1,8 @@
 // Looks at a disk before anything is written to it: a machine of SCSI commands and answers, without a session.
 #pragma once
 
+#include <string>
+
 #include "iscsi/scsi.hpp"
 
 namespace ironrack::pipeline {
@@ -10,7 +12,10 @@ struct Disk {
   iscsi::Capacity capacity;
   iscsi::BlockLimits limits;
   iscsi::Provisioning provisioning;
+  std::string name;  // vendor, product and, where it tells one, serial number
 
+  /// Says which disk this is, as far as it can be told apart; for comparing only.
+  [[nodiscard]] std::string identity() const { return std::to_string(capacity.blocks) + "*" + std::to_string(capacity.block_size) + " " + name; }
   [[nodiscard]] std::uint64_t size() const { return capacity.blocks * capacity.block_size; }
   [[nodiscard]] std::uint64_t round_up(std::uint64_t bytes) const { return (bytes + capacity.block_size - 1) / capacity.block_size * capacity.block_size; }
 };
@@ -32,9 +37,12 @@ class DiskProbe {
   [[nodiscard]] const Disk& disk() const { return disk_; }
 
  private:
-  enum class Step : std::uint8_t { test_unit_ready, inquiry, pages, limits, provisioning, capacity_16, capacity_10, mode_sense, over };
+  enum class Step : std::uint8_t { test_unit_ready, inquiry, pages, serial, limits, provisioning, capacity_16, capacity_10, mode_sense, over };
+
+  [[nodiscard]] Step after_serial() const { return has_limits_ ? Step::limits : has_provisioning_ ? Step::provisioning : Step::capacity_16; }
 
   Step step_ = Step::test_unit_ready;
+  bool has_serial_ = false;
   bool has_limits_ = false;
   bool has_provisioning_ = false;
   Disk disk_;

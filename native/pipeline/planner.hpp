@@ -11,12 +11,6 @@
 
 namespace ironrack::pipeline {
 
-struct Record {
-  std::uint64_t offset;
-  std::uint32_t length;
-  std::uint32_t checksum;
-};
-
 class Planner {
  public:
   struct Parts {

@@ -8,6 +8,7 @@
 
 #include "bytes/fault.hpp"
 #include "iscsi/login.hpp"
+#include "pipeline/checkpoint.hpp"
 
 namespace ironrack::pipeline {
 
@@ -34,6 +35,8 @@ struct TargetRequest {
   std::optional<iscsi::ChapCredentials> chap;
   bool header_digest = false;
   bool data_digest = false;
+  std::shared_ptr<const Checkpoint> resume;  // of an earlier job with the same image and disk
+  bool checkpoints = false;                  // hand out checkpoints: the disk is asked to synchronize now and then
 };
 
 struct StreamRequest {
@@ -41,13 +44,28 @@ struct StreamRequest {
   std::vector<TargetRequest> targets;
   HolePolicy policy = HolePolicy::write_zeroes;
   Verify verify = Verify::none;
+  std::uint64_t command_timeout_ms = 120000;  // for one command of a target that does answer pings
 };
+
+struct TargetSuccess {
+  std::uint64_t bytes = 0;
+  std::uint64_t skipped = 0;
+  std::uint64_t resumed = 0;  // bytes that were on the disk already, by the checkpoint; the three make the virtual size
+  const char* resume_refused = "";  // why the checkpoint was not followed: "image", "disk", "content", "malformed"
+  double seconds = 0;
+  std::string digest;  // "crc32c:…" over the data extents in order when they were read back, else empty
+};
+
+using TargetResult = Result<TargetSuccess>;
 
 struct TargetProgress {
   std::uint64_t written = 0;  // bytes of data that the target acknowledged
   std::uint64_t skipped = 0;  // bytes of zeroes that were left out, unmapped or zeroed by command
+  std::uint64_t resumed = 0;
   std::uint64_t verified = 0;
   const char* stage = "";
+  std::shared_ptr<const Checkpoint> checkpoint;  // the newest; null before the first
+  std::shared_ptr<const TargetResult> end;       // once the target has ended and what it ended with holds
 };
 
 struct Progress {
@@ -55,15 +73,6 @@ struct Progress {
   std::uint64_t virtual_size = 0;
   std::vector<TargetProgress> targets;
 };
-
-struct TargetSuccess {
-  std::uint64_t bytes = 0;
-  std::uint64_t skipped = 0;
-  double seconds = 0;
-  std::string digest;  // "crc32c:…" over the data extents in order when they were read back, else empty
-};
-
-using TargetResult = Result<TargetSuccess>;
 
 struct StreamResult {
   std::uint64_t virtual_size = 0;

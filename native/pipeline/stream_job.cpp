@@ -14,6 +14,7 @@
 #include "image/source.hpp"
 #include "pipeline/file_checksum.hpp"
 #include "pipeline/pipe_signal_guard.hpp"
+#include "pipeline/planner.hpp"
 #include "pipeline/target.hpp"
 
 namespace ironrack::pipeline {
@@ -43,12 +44,30 @@ iscsi::Isid random_isid() {
   return isid;
 }
 
+/// What a target may have on the way, by how many there are: it pins that much of the buffers.
+std::size_t window_bytes(std::size_t targets) { return targets <= 2 ? 8 << 20 : targets <= 8 ? 4 << 20 : 2 << 20; }
+
+/// The pool holds all windows, and 8 MiB to go on with when all of them stand still.
+std::size_t pool_buffers(std::size_t targets, std::size_t bytes) { return (window_bytes(targets) * targets + std::max<std::size_t>(8 << 20, 8 * bytes)) / bytes; }
+
+/// Which image this is, and by which policy: an earlier job's work counts only when it is the same in every respect.
+std::string image_identity(const StreamRequest& request, const image::FileIdentity& file, std::uint64_t virtual_size) {
+  constexpr const char* kPolicies[] = {"disk-is-blank", "discard", "write-zeroes"};
+  return request.source.format + " " + std::to_string(virtual_size) + " in " + std::to_string(file.size) + " of " + std::to_string(file.modified_s) + "." + std::to_string(file.modified_ns) + " " +
+         kPolicies[static_cast<int>(request.policy)] + (request.source.checksum ? " " + request.source.checksum->algorithm + ":" + request.source.checksum->value : "");
+}
+
+Result<void> check(const TargetRequest& target) {
+  if (target.iqn.empty() || target.initiator_iqn.empty()) return fail(FaultKind::invalid, "stream.no-name", "target and initiator need names");
+  if (target.lun > 16383) return fail(FaultKind::invalid, "stream.lun", "a LUN is at most 16383");
+  return {};
+}
+
 Result<void> check(const StreamRequest& request) {
   if (request.targets.empty()) return fail(FaultKind::invalid, "stream.no-target", "a stream needs a target");
   if (request.targets.size() > kMostTargets) return fail(FaultKind::invalid, "stream.too-many-targets", "a stream goes to at most 64 targets");
   for (const auto& target : request.targets) {
-    if (target.iqn.empty() || target.initiator_iqn.empty()) return fail(FaultKind::invalid, "stream.no-name", "target and initiator need names");
-    if (target.lun > 16383) return fail(FaultKind::invalid, "stream.lun", "a LUN is at most 16383");
+    if (auto checked = check(target); !checked) return checked;
   }
   if (const auto& checksum = request.source.checksum) {
     const auto& [algorithm, value] = *checksum;
@@ -81,6 +100,8 @@ struct StreamJob::Running {
   std::atomic<bool> planning_over = true;
   std::optional<Fault> planning_fault;
   std::vector<std::unique_ptr<Target>> targets;
+  std::vector<std::shared_ptr<const TargetResult>> ends;  // of targets whose end holds
+  iscsi::Isid isid = random_isid();
   UniqueFd epoll;
   std::vector<std::uint64_t> registered;   // socket number of each target in epoll
   std::vector<std::uint32_t> interest;     // events registered
@@ -106,6 +127,9 @@ struct StreamJob::Running {
 
   Result<void> prepare();
   Result<void> loop();
+  void add_target(TargetRequest request, std::uint64_t now);
+  void read_mail(std::uint64_t now);
+  Result<bool> settle();
   void register_sockets();
   void begin_pass(const IntervalSet& wanted);
   void start_when_ready(std::uint64_t now);
@@ -125,19 +149,19 @@ Result<void> StreamJob::Running::prepare() {
   source = std::move(*opened_source);
   if (request.source.checksum) checksum = std::make_unique<FileChecksum>(file.fd.get(), file.identity.size, *request.source.checksum, job.wakeup_);
 
-  const bool digests = std::ranges::any_of(request.targets, &TargetRequest::data_digest);
   const auto count = request.targets.size();
   plan.virtual_size = source->virtual_size();
   plan.policy = request.policy;
   plan.verify = request.verify;
-  const bool checksums = digests || request.verify == Verify::read_back;
-  // What a target has on the way pins buffers; the pool holds all windows and 8 MiB to go on with when all of them stand still.
-  plan.window_bytes = count <= 2 ? 8 << 20 : count <= 8 ? 4 << 20 : 2 << 20;
+  const bool checksums = job.checksums_;
+  plan.window_bytes = window_bytes(count);
+  plan.command_ms = request.command_timeout_ms;
+  plan.image = image_identity(request, file.identity, plan.virtual_size);
   plan.records = &records;
 
   const auto bytes = block_bytes(*source);
-  const auto pool_bytes = plan.window_bytes * count + std::max<std::size_t>(8 << 20, 8 * bytes);
-  pool = std::make_unique<BufferPool>(pool_bytes / bytes, bytes);
+  pool = std::make_unique<BufferPool>(pool_buffers(kMostTargets, bytes), bytes);
+  pool->allow(pool_buffers(count, bytes));
   carousel = std::make_unique<Carousel>(kMostBlocks, job.wakeup_);
   plan.carousel = carousel.get();
   const unsigned decoders_wanted = source->decode_unit() == 0 && !checksums ? 1 : std::clamp(std::thread::hardware_concurrency(), 1u, kMostDecoders);
@@ -149,15 +173,57 @@ Result<void> StreamJob::Running::prepare() {
   epoll_event event{.events = EPOLLIN, .data = {.u64 = UINT64_MAX}};
   ::epoll_ctl(epoll.get(), EPOLL_CTL_ADD, job.wakeup_.fd(), &event);
 
-  const auto isid = random_isid();
-  for (std::size_t i = 0; i < count; i++) {
-    auto own = isid;
-    own[5] = static_cast<std::byte>(static_cast<std::size_t>(own[5]) + i);  // two LUNs of one target are two sessions
-    targets.push_back(std::make_unique<Target>(request.targets[i], plan, own, now_ms()));
-  }
-  registered.resize(count);
-  interest.resize(count);
+  for (auto& target : request.targets) add_target(std::move(target), now_ms());
+  request.targets.clear();
   return {};
+}
+
+void StreamJob::Running::add_target(TargetRequest request, std::uint64_t now) {
+  auto own = isid;  // two LUNs of one target are two sessions
+  const auto number = (static_cast<std::size_t>(own[4]) << 8 | static_cast<std::size_t>(own[5])) + targets.size();
+  own[4] = static_cast<std::byte>(number >> 8);
+  own[5] = static_cast<std::byte>(number);
+  targets.push_back(std::make_unique<Target>(std::move(request), plan, own, now));
+  ends.emplace_back();
+  registered.push_back(0);
+  interest.push_back(0);
+}
+
+void StreamJob::Running::read_mail(std::uint64_t now) {
+  auto mail = job.take_mail();
+  for (auto& join : mail.joins) {
+    add_target(std::move(join), now);
+    if (started) targets.back()->start_streaming();
+    targets.back()->begin(now);
+  }
+  for (const auto which : mail.drops) {
+    if (which < targets.size()) targets[which]->cancel();
+  }
+  if (mail.joins.empty()) return;
+  const auto living = std::max<std::size_t>(1, static_cast<std::size_t>(std::ranges::count_if(targets, [](const auto& target) { return !target->over(); })));
+  plan.window_bytes = window_bytes(living);
+  pool->allow(pool_buffers(living, pool->buffer_size()));
+}
+
+/// Gives each target that is over its end: a failed one at once, a written one when the image is known to be the right one. True when
+/// there is a new one.
+Result<bool> StreamJob::Running::settle() {
+  bool any = false;
+  for (std::size_t i = 0; i < targets.size(); i++) {
+    if (ends[i] || !targets[i]->over()) continue;
+    if (targets[i]->state() == Target::State::finished) {
+      if (checksum && !checksum->over()) continue;
+      const auto identity = image::identify(file.fd.get());
+      if (!identity || *identity != file.identity) return fail(FaultKind::conflict, "image.changed", "the image file changed while it was streamed", Retry::later);
+    }
+    ends[i] = std::make_shared<const TargetResult>(targets[i]->result());
+    any = true;
+  }
+  if (any) {
+    const std::lock_guard lock(job.mutex_);
+    job.living_ = job.mail_.joins.size() + static_cast<std::size_t>(std::ranges::count(ends, nullptr));
+  }
+  return any;
 }
 
 void StreamJob::Running::begin_pass(const IntervalSet& wanted) {
@@ -183,10 +249,14 @@ void StreamJob::Running::start_when_ready(std::uint64_t now) {
   if (checksum && file.identity.size <= kCheckedFirst && (!checksum->over() || checksum->fault())) return;
   if (ready < expected && now - first_ready_ms < kStartGraceMs) return;
   started = true;
-  IntervalSet all;
-  all.add(0, plan.virtual_size);
-  for (auto& target : targets) target->start_streaming();
-  begin_pass(all);
+  IntervalSet wanted;
+  for (auto& target : targets) {
+    target->start_streaming();
+    if (!target->over()) wanted.add(target->done().gaps(0, plan.virtual_size));
+  }
+  // What all have from an earlier job need not be laid out, unless its checksums are wanted.
+  if (plan.verify == Verify::read_back) wanted.add(0, plan.virtual_size);
+  begin_pass(wanted);
 }
 
 void StreamJob::Running::register_sockets() {
@@ -275,7 +345,10 @@ void StreamJob::Running::report() const {
   Progress progress;
   progress.source_bytes = planner->position();
   progress.virtual_size = plan.virtual_size;
-  for (const auto& target : targets) progress.targets.push_back(target->progress());
+  for (std::size_t i = 0; i < targets.size(); i++) {
+    progress.targets.push_back(targets[i]->progress());
+    progress.targets.back().end = ends[i];
+  }
   on_progress(progress);
 }
 
@@ -303,6 +376,7 @@ Result<void> StreamJob::Running::loop() {
     if (job.cancelled_.load(std::memory_order_acquire)) return std::unexpected(cancelled_fault());
     if (checksum && checksum->over() && checksum->fault()) return std::unexpected(*checksum->fault());
     if (notified) {
+      read_mail(now);
       for (auto& target : targets) target->pump(now);
     }
     if (now - ticked >= kTickMs) {
@@ -313,20 +387,21 @@ Result<void> StreamJob::Running::loop() {
       if (auto fault = target->source_fault()) return std::unexpected(std::move(*fault));
     }
     if (auto fault = advance(now)) return std::unexpected(std::move(*fault));
-    if (now - reported >= kProgressMs) {
+    const auto settled = settle();
+    if (!settled) return std::unexpected(settled.error());
+    if (*settled || now - reported >= kProgressMs) {
       reported = now;
       report();
     }
-    const bool over = std::ranges::all_of(targets, [](const auto& target) { return target->over(); });
-    const bool all_failed = std::ranges::all_of(targets, [](const auto& target) { return target->state() == Target::State::failed; });
-    if (over && (all_failed || !checksum || checksum->over())) {
-      report();
-      return {};
-    }
+    if (std::ranges::count(ends, nullptr) == 0 && job.close_if_no_mail()) return {};
   }
 }
 
-StreamJob::StreamJob(StreamRequest request) : request_(std::move(request)) {}
+StreamJob::StreamJob(StreamRequest request)
+    : request_(std::move(request)),
+      count_(request_.targets.size()),
+      living_(count_),
+      checksums_(request_.verify == Verify::read_back || std::ranges::any_of(request_.targets, &TargetRequest::data_digest)) {}
 StreamJob::~StreamJob() = default;
 
 void StreamJob::cancel() {
@@ -334,20 +409,49 @@ void StreamJob::cancel() {
   wakeup_.wake();
 }
 
+std::optional<std::size_t> StreamJob::add(TargetRequest target) {
+  const std::lock_guard lock(mutex_);
+  if (closed_ || cancelled_ || living_ >= kMostTargets || (target.data_digest && !checksums_) || !check(target)) return std::nullopt;
+  living_++;
+  mail_.joins.push_back(std::move(target));
+  wakeup_.wake();
+  return count_++;
+}
+
+void StreamJob::drop(std::size_t target) {
+  const std::lock_guard lock(mutex_);
+  mail_.drops.push_back(target);
+  wakeup_.wake();
+}
+
+StreamJob::Mail StreamJob::take_mail() {
+  const std::lock_guard lock(mutex_);
+  return std::exchange(mail_, {});
+}
+
+bool StreamJob::close_if_no_mail() {
+  const std::lock_guard lock(mutex_);
+  closed_ = closed_ || mail_.joins.empty();
+  return closed_;
+}
+
 Result<StreamResult> StreamJob::run(const OnProgress& on_progress) {
   if (auto checked = check(request_); !checked) return std::unexpected(std::move(checked.error()));
   const PipeSignalGuard guard;
   Running running(*this, on_progress);
-  if (auto prepared = running.prepare(); !prepared) return std::unexpected(std::move(prepared.error()));
-  if (auto looped = running.loop(); !looped) return std::unexpected(std::move(looped.error()));
+  const auto closing = [this](Fault fault) -> Result<StreamResult> {
+    const std::lock_guard lock(mutex_);
+    closed_ = true;
+    return std::unexpected(std::move(fault));
+  };
+  if (auto prepared = running.prepare(); !prepared) return closing(std::move(prepared.error()));
+  if (auto looped = running.loop(); !looped) return closing(std::move(looped.error()));
 
-  const bool any = std::ranges::any_of(running.targets, [](const auto& target) { return target->state() == Target::State::finished; });
-  const auto identity = image::identify(running.file.fd.get());
-  if (any && (!identity || *identity != running.file.identity)) return fail(FaultKind::conflict, "image.changed", "the image file changed while it was streamed", Retry::later);
   StreamResult result;
   result.virtual_size = running.plan.virtual_size;
+  for (const auto& end : running.ends) result.targets.push_back(*end);
+  const bool any = std::ranges::any_of(result.targets, [](const auto& target) { return target.has_value(); });
   if (any) result.checksum = request_.source.checksum;
-  for (const auto& target : running.targets) result.targets.push_back(target->result());
   return result;
 }
 

@@ -36,7 +36,7 @@ std::string target(const pipeline::TargetResult& target) {
   if (!target) return "{\"ok\":false,\"fault\":" + fault(target.error()) + "}";
   char seconds[32];
   std::snprintf(seconds, sizeof seconds, "%.3f", target->seconds);
-  return "{\"ok\":true,\"bytes\":" + std::to_string(target->bytes) + ",\"skipped\":" + std::to_string(target->skipped) + ",\"seconds\":" + seconds + ",\"digest\":" + quoted(target->digest) + "}";
+  return "{\"ok\":true,\"bytes\":" + std::to_string(target->bytes) + ",\"skipped\":" + std::to_string(target->skipped) + ",\"resumed\":" + std::to_string(target->resumed) + ",\"resume_refused\":" + quoted(target->resume_refused) + ",\"seconds\":" + seconds + ",\"digest\":" + quoted(target->digest) + "}";
 }
 
 }  // namespace

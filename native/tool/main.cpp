@@ -11,6 +11,7 @@
 #include <string>
 
 #include "pipeline/stream_job.hpp"
+#include "tool/checkpoint_file.hpp"
 #include "tool/json.hpp"
 
 namespace {
@@ -32,6 +33,8 @@ TARGET is iscsi://ADDRESS[:PORT]/IQN[/LUN]; addresses are numeric, IPv6 in brack
   --chap-secret-file F   first line of F
   --mutual-user NAME     the target must prove that it is NAME; secret from IRONRACK_MUTUAL_SECRET
   --header-digest, --data-digest   CRC32C
+  --checkpoint FILE      note in FILE what is safe on the disks, and go on from there when the run is repeated
+  --command-timeout S    after which a command is aborted (default: 120)
   --json                 one JSON object at the end, on stdout
   --quiet                no progress
   --help
@@ -92,7 +95,7 @@ void show(const Progress& progress, std::chrono::steady_clock::time_point begun)
 }  // namespace
 
 int main(int argc, char** argv) {
-  enum Option : int { kFormat = 256, kPolicy, kVerify, kChecksum, kInitiator, kChapUser, kChapSecretFile, kMutualUser, kHeaderDigest, kDataDigest, kJson, kQuiet, kHelp };
+  enum Option : int { kFormat = 256, kPolicy, kVerify, kChecksum, kInitiator, kChapUser, kChapSecretFile, kMutualUser, kHeaderDigest, kDataDigest, kCheckpoint, kCommandTimeout, kJson, kQuiet, kHelp };
   const option options[] = {
       {"format", required_argument, nullptr, kFormat},
       {"policy", required_argument, nullptr, kPolicy},
@@ -104,6 +107,8 @@ int main(int argc, char** argv) {
       {"mutual-user", required_argument, nullptr, kMutualUser},
       {"header-digest", no_argument, nullptr, kHeaderDigest},
       {"data-digest", no_argument, nullptr, kDataDigest},
+      {"checkpoint", required_argument, nullptr, kCheckpoint},
+      {"command-timeout", required_argument, nullptr, kCommandTimeout},
       {"json", no_argument, nullptr, kJson},
       {"quiet", no_argument, nullptr, kQuiet},
       {"help", no_argument, nullptr, kHelp},
@@ -116,6 +121,7 @@ int main(int argc, char** argv) {
   std::string chap_user;
   std::string chap_secret = std::getenv("IRONRACK_CHAP_SECRET") != nullptr ? std::getenv("IRONRACK_CHAP_SECRET") : "";
   std::string mutual_user;
+  std::string checkpoint_file;
   bool json = false;
   bool quiet = false;
   for (int which; (which = getopt_long(argc, argv, "", options, nullptr)) != -1;) {
@@ -148,6 +154,11 @@ int main(int argc, char** argv) {
       case kMutualUser: mutual_user = value; break;
       case kHeaderDigest: common.header_digest = true; break;
       case kDataDigest: common.data_digest = true; break;
+      case kCheckpoint: checkpoint_file = value; break;
+      case kCommandTimeout:
+        request.command_timeout_ms = std::strtoull(value.c_str(), nullptr, 10) * 1000;
+        if (request.command_timeout_ms == 0) return usage_fault("--command-timeout is a number of seconds");
+        break;
       case kJson: json = true; break;
       case kQuiet: quiet = true; break;
       case kHelp: std::fputs(kUsage, stdout); return 0;
@@ -176,6 +187,25 @@ int main(int argc, char** argv) {
     request.targets.push_back(std::move(target));
   }
 
+  if (!checkpoint_file.empty()) {
+    const auto earlier = tool::read_checkpoints(checkpoint_file);
+    for (std::size_t i = 0; i < request.targets.size(); i++) {
+      request.targets[i].checkpoints = true;
+      // Of a run with other targets; what then does not fit the disk is noticed.
+      if (i < earlier.size() && earlier[i] && !earlier[i]->image.empty()) request.targets[i].resume = earlier[i];
+    }
+  }
+  tool::Checkpoints checkpoints(request.targets.size());
+  const auto note_checkpoints = [&](const Progress& progress) {
+    bool any = false;
+    for (std::size_t i = 0; i < progress.targets.size(); i++) {
+      const auto& newest = progress.targets[i].checkpoint;
+      any = any || (newest && newest != checkpoints[i]);
+      if (newest) checkpoints[i] = newest;
+    }
+    if (any) tool::write_checkpoints(checkpoint_file, checkpoints);
+  };
+
   StreamJob job(std::move(request));
   running_job = &job;
   struct sigaction action {};
@@ -184,7 +214,10 @@ int main(int argc, char** argv) {
   ::sigaction(SIGTERM, &action, nullptr);
   const auto begun = std::chrono::steady_clock::now();
   const bool bar = !quiet && ::isatty(STDERR_FILENO) != 0;
-  const auto result = job.run(bar ? OnProgress([&](const Progress& progress) { show(progress, begun); }) : OnProgress());
+  const auto result = job.run([&](const Progress& progress) {
+    if (bar) show(progress, begun);
+    if (!checkpoint_file.empty()) note_checkpoints(progress);
+  });
   running_job = nullptr;
   if (bar) std::fputs("\n", stderr);
 

@@ -1,0 +1,23 @@
+// What all targets of a job share.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "pipeline/carousel.hpp"
+#include "pipeline/request.hpp"
+
+namespace ironrack::pipeline {
+
+struct TargetPlan {
+  std::uint64_t virtual_size = 0;
+  HolePolicy policy = HolePolicy::write_zeroes;
+  Verify verify = Verify::none;
+  std::size_t window_bytes = 0;  // of data that a target may have on the way
+  std::uint64_t command_ms = 0;  // for one command of a target that does answer pings
+  std::string image;             // for checkpoints: which image, and how its holes are written
+  Carousel* carousel = nullptr;
+  const std::vector<Record>* records = nullptr;  // of all data blocks laid out so far, in order
+};
+
+}  // namespace ironrack::pipeline

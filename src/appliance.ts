@@ -39,6 +39,7 @@ import { buildConfigDrive } from "./image/config-drive.ts";
 import { streamImage } from "./image/stream.ts";
 import { SiteSession } from "./mqtt/site-session.ts";
 import { ArpProbe } from "./net/arp-probe.ts";
+import { BatchSocket } from "./net/batch-socket.ts";
 import { DatagramSocket } from "./net/datagram.ts";
 import { BootFiles } from "./service/boot-files.ts";
 import { BootHttp } from "./service/boot-http.ts";
@@ -318,7 +319,9 @@ async function openBootServices({ config, clock, log, store }: ServiceParts, sco
     proxy.start();
     return () => ({ dhcp: { ...proxy.counters() }, http: { ...http.counters() }, tftp: { ...tftp.counters() } });
   }
-  const dhcpSocket = await interfaceSocket(boot.interface, "0.0.0.0" as Ipv4Address, DHCP_PORT, true);
+  const everyone = { address: "0.0.0.0" as Ipv4Address, port: DHCP_PORT };
+  const fd = bindUdpToInterface({ interface: boot.interface, ...everyone, broadcast: true });
+  const dhcpSocket = new BatchSocket({ fd, local: everyone, clock });
   const service = scope.use(
     new DhcpService({
       store,

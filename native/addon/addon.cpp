@@ -5,6 +5,7 @@ namespace {
 Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   using namespace ironrack::addon;
   exports.Set("bindUdpToInterface", Napi::Function::New<bind_udp_to_interface>(env, "bindUdpToInterface"));
+  exports.Set("openDatagramBatch", Napi::Function::New<open_datagram_batch>(env, "openDatagramBatch"));
   exports.Set("sdNotify", Napi::Function::New<sd_notify>(env, "sdNotify"));
   exports.Set("lockFile", Napi::Function::New<lock_file>(env, "lockFile"));
   exports.Set("setPeerHardwareAddress", Napi::Function::New<set_peer_hardware_address>(env, "setPeerHardwareAddress"));

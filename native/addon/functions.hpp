@@ -8,6 +8,9 @@ namespace ironrack::addon {
 /// bindUdpToInterface({ interface, address, port, broadcast }) → descriptor
 Napi::Value bind_udp_to_interface(const Napi::CallbackInfo& info);
 
+/// openDatagramBatch(descriptor, onReadable) → { received, receivedRows, toSend, toSendRows, watch, receive, send, dropped, close }
+Napi::Value open_datagram_batch(const Napi::CallbackInfo& info);
+
 /// sdNotify(state) → whether there is a service manager that was told
 Napi::Value sd_notify(const Napi::CallbackInfo& info);
 

@@ -62,6 +62,7 @@ export function parseIpv4Address(text: string, field = "address"): Ipv4Address {
 }
 
 export function ipv4FromNumber(value: number): Ipv4Address {
+  if (value === 0) return "0.0.0.0" as Ipv4Address;
   return `${value >>> 24}.${(value >>> 16) & 255}.${(value >>> 8) & 255}.${value & 255}` as Ipv4Address;
 }
 

@@ -120,6 +120,7 @@ export class ByteWriter {
   }
 
   toBytes(): Uint8Array {
-    return this.#bytes.slice(0, this.#length);
+    // A writer of just the right size gives its bytes away; what is written afterwards would be seen in them.
+    return this.#length === this.#bytes.length ? this.#bytes : this.#bytes.slice(0, this.#length);
   }
 }

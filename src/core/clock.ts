@@ -163,3 +163,12 @@ async function settle(): Promise<void> {
 export function instant(clock: Clock): string {
   return clock.wall().toISOString();
 }
+
+let lastInstant = { at: 0, text: "" };
+
+/** The system's own time in that form, for log lines: many fall into one millisecond. */
+export function presentInstant(): string {
+  const at = Date.now();
+  if (at !== lastInstant.at) lastInstant = { at, text: new Date(at).toISOString() };
+  return lastInstant.text;
+}

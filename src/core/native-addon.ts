@@ -15,6 +15,30 @@ export interface UdpBinding {
   readonly broadcast: boolean;
 }
 
+/**
+ * A socket with slabs of 64 slots for what was received (9216 bytes each) and what is to be sent (1536). A row of a table:
+ * length, address, port. Its descriptor is its own from the first, and closed with it.
+ */
+export interface NativeDatagramBatch {
+  /** Slot after slot. */
+  readonly received: Uint8Array;
+  /** A length of 0 also means: longer than a slot. */
+  readonly receivedRows: Uint32Array;
+  readonly toSend: Uint8Array;
+  /** After `send`, the errno instead of the length; 0: sent. */
+  readonly toSendRows: Uint32Array;
+  /** Whether `onReadable` is called. */
+  watch(on: boolean): void;
+  /** How many datagrams were there; they stand in the slab until the next call. */
+  receive(): number;
+  /** Sends the first rows; how many of them failed. */
+  send(count: number): number;
+  /** How many datagrams the kernel has dropped for want of room. */
+  dropped(): number;
+  /** Idempotent; everything else then does nothing. */
+  close(): void;
+}
+
 export interface FileLock {
   /** Idempotent. The lock also ends with the process, however that ends. */
   release(): void;
@@ -41,6 +65,7 @@ export interface NativeStream {
 
 interface NativeAddon {
   bindUdpToInterface(binding: UdpBinding): number;
+  openDatagramBatch(descriptor: number, onReadable: () => void): NativeDatagramBatch;
   sdNotify(state: string): boolean;
   lockFile(path: string): FileLock | false;
   setPeerHardwareAddress(peer: PeerHardwareAddress): void;
@@ -104,6 +129,13 @@ function asFault<T>(what: string, detail: FaultDetail, call: (addon: NativeAddon
 export function bindUdpToInterface(binding: UdpBinding): number {
   return asFault(`cannot bind UDP port ${binding.port} on ${binding.interface}`, { ...binding }, (addon) =>
     addon.bindUdpToInterface(binding),
+  );
+}
+
+/** Takes over a bound IPv4 UDP socket. @throws Fault invalid when the descriptor is none */
+export function openDatagramBatch(descriptor: number, onReadable: () => void): NativeDatagramBatch {
+  return asFault(`cannot serve the descriptor ${descriptor}`, { descriptor }, (addon) =>
+    addon.openDatagramBatch(descriptor, onReadable),
   );
 }
 

@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { type Ipv4Address, type MacAddress, parseMacAddress } from "../core/brand.ts";
 import type { Clock } from "../core/clock.ts";
 import type { Millis } from "../core/units.ts";
-import type { DatagramSocket } from "./datagram.ts";
+import type { DatagramServer } from "./datagram.ts";
 
 /** Where the kernel shows what its ARP has learned. @source proc(5) */
 const NEIGHBOURS = "/proc/net/arp";
@@ -28,14 +28,13 @@ export class ArpProbe {
   /** The hardware address of who answered within the time, or null. `socket` is bound to the link's interface. */
   async holder(
     address: Ipv4Address,
-    link: { readonly interface: string; readonly socket: DatagramSocket },
+    link: { readonly interface: string; readonly socket: DatagramServer },
   ): Promise<MacAddress | null> {
-    try {
-      await link.socket.send(new Uint8Array(0), { address, port: DISCARD_PORT });
-    } catch {
-      return null; // no route: nobody on this link can have it
-    }
-    for (let look = 0; look < LOOKS; look += 1) {
+    let reachable = true;
+    link.socket.post(new Uint8Array(0), { address, port: DISCARD_PORT }, () => {
+      reachable = false; // no route: nobody on this link can have it
+    });
+    for (let look = 0; look < LOOKS && reachable; look += 1) {
       await this.#clock.sleep((this.#wait / LOOKS) as Millis);
       const found = neighbour(await readFile(NEIGHBOURS, "latin1"), address, link.interface);
       if (found !== null) return found;

@@ -11,6 +11,18 @@ export interface ReceivedDatagram {
   readonly from: DatagramEndpoint;
 }
 
+/** A server's UDP socket that calls for each datagram and sends without waiting. */
+export interface DatagramServer extends AsyncDisposable {
+  readonly local: DatagramEndpoint;
+  /** How many datagrams were lost because they were not received in time. */
+  readonly dropped: number;
+  /** The bytes are the listener's only until it returns. One listener, which must not throw. */
+  listen(listener: (datagram: ReceivedDatagram) => void): void;
+  /** Gives one datagram to the network; `failed` is called, later, when the network refuses it. It must not post. */
+  post(bytes: Uint8Array, to: DatagramEndpoint, failed?: (fault: Fault) => void): void;
+  close(): Promise<void>;
+}
+
 /** Where a server's socket comes from. */
 export type DatagramBinding =
   /** Bound already: by systemd (sd_listen_fds) or by the addon to one interface. The socket owns it from now on. */
@@ -26,7 +38,7 @@ const CAPACITY = 4096;
 const RECEIVE_BUFFER = 4 * 1024 * 1024;
 
 /** A server's UDP socket: many peers, what has arrived is received in batches, in order. Closing ends the receiver. */
-export class DatagramSocket implements AsyncDisposable {
+export class DatagramSocket implements DatagramServer {
   readonly local: DatagramEndpoint;
   readonly #socket: Socket;
   #waiting: ReceivedDatagram[] = [];
@@ -119,9 +131,13 @@ export class DatagramSocket implements AsyncDisposable {
   }
 
   /** Gives one datagram to the network without waiting; when the network refuses it, it is lost like any other. */
-  post(bytes: Uint8Array | readonly Uint8Array[], to: DatagramEndpoint): void {
-    if (this.#closed === undefined)
-      this.#socket.send(bytes instanceof Uint8Array ? bytes : [...bytes], to.port, to.address);
+  post(bytes: Uint8Array | readonly Uint8Array[], to: DatagramEndpoint, failed?: (fault: Fault) => void): void {
+    if (this.#closed !== undefined) return;
+    const sent =
+      failed === undefined
+        ? undefined
+        : (error: Error | null) => (error === null ? undefined : failed(sendFault(to, error)));
+    this.#socket.send(bytes instanceof Uint8Array ? bytes : [...bytes], to.port, to.address, sent);
   }
 
   /** Gives one datagram, made of the parts, to the network. @throws Fault unreachable */
@@ -134,12 +150,7 @@ export class DatagramSocket implements AsyncDisposable {
       const bytes = parts instanceof Uint8Array ? parts : [...parts];
       this.#socket.send(bytes, to.port, to.address, (error) => {
         if (error === null) resolve();
-        else
-          reject(
-            new Fault("unreachable", "udp.send", `cannot send to ${to.address}:${to.port}: ${error.message}`, {
-              cause: error,
-            }),
-          );
+        else reject(sendFault(to, error));
       });
     });
   }
@@ -155,4 +166,10 @@ export class DatagramSocket implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
+}
+
+function sendFault(to: DatagramEndpoint, error: Error): Fault {
+  return new Fault("unreachable", "udp.send", `cannot send to ${to.address}:${to.port}: ${error.message}`, {
+    cause: error,
+  });
 }

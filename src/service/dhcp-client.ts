@@ -86,8 +86,14 @@ export function leaseClient(client: DhcpClient, message: Dhcp4Message, managed: 
     if (mac !== null) return `mac:${mac}`;
     return message.chaddr.length === 0 ? null : `hw:${message.htype}:${hex(message.chaddr)}`;
   }
-  if (mac !== null && hex(clientIdentifier) === `01${mac.replaceAll(":", "")}`) return `mac:${mac}`;
+  if (mac !== null && isHardwareAddress(clientIdentifier, message)) return `mac:${mac}`;
   return `id:${hex(clientIdentifier)}`;
+}
+
+/** The type of hardware, then its address: the usual identifier (RFC 2132 §9.14). */
+function isHardwareAddress(clientIdentifier: Uint8Array, { htype, chaddr }: Dhcp4Message): boolean {
+  if (clientIdentifier.length !== chaddr.length + 1 || clientIdentifier[0] !== htype) return false;
+  return chaddr.every((octet, at) => clientIdentifier[at + 1] === octet);
 }
 
 /** Most specific first: what the operator tied to a switch port, then to an identifier, then to a NIC. */
@@ -100,12 +106,18 @@ export function reservationKeys(client: DhcpClient): readonly ReservationKey[] {
   return keys;
 }
 
-export function addressQuery(client: DhcpClient, kind: AddressQuery["kind"], leaseUnder: string): AddressQuery {
+/** `reserved`: whether there are reservations at all. */
+export function addressQuery(
+  client: DhcpClient,
+  kind: AddressQuery["kind"],
+  leaseUnder: string,
+  reserved: boolean,
+): AddressQuery {
   return {
     kind,
     client: leaseUnder,
     mac: client.mac,
-    keys: reservationKeys(client),
+    keys: reserved ? reservationKeys(client) : [],
     hostname: client.hostname,
     requested: client.requested,
     ciaddr: client.ciaddr,

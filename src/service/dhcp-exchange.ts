@@ -2,7 +2,7 @@ import type { Ipv4Address, MacAddress } from "../core/brand.ts";
 import type { AddressQuery } from "../domain/address-policy.ts";
 import type { BootServices } from "../domain/boot-plan.ts";
 import { type PreparedSubnet, selectSubnet } from "../domain/subnet.ts";
-import type { DatagramSocket, ReceivedDatagram } from "../net/datagram.ts";
+import type { DatagramServer, ReceivedDatagram } from "../net/datagram.ts";
 import type { Dhcp4Message } from "../protocol/dhcp4/message.ts";
 import type { OptionBytes } from "../protocol/dhcp4/options.ts";
 import type { KnownMachine } from "./boot-lookup.ts";
@@ -14,7 +14,7 @@ export interface DhcpLink {
   /** Ours on it: what clients know the server by and where they find the boot services. */
   readonly address: Ipv4Address;
   /** Bound to port 67 of this interface alone. The service closes it. */
-  readonly socket: DatagramSocket;
+  readonly socket: DatagramServer;
   /**
    * Makes an address reachable whose owner does not answer ARP yet, so that it is answered by unicast (RFC 2131 §4.1);
    * null: it is answered by broadcast. May throw; then it is broadcast too.
@@ -90,7 +90,7 @@ export function openExchange(arrival: Arrival, rules: ExchangeRules): Exchange |
     message,
     client,
     known,
-    query: addressQuery(client, kind, leaseUnder),
+    query: addressQuery(client, kind, leaseUnder, prepared !== undefined && prepared.reservedFor.size > 0),
     subnet: rules.subnets.find((one) => one.prepared === prepared),
     server: client.relay?.serverIdentifierOverride ?? served.link.address,
   };

@@ -20,6 +20,9 @@ export interface FirmwareSigns {
  * @source RFC 4578 §2.1; PXE 2.1 §2.2.3; UEFI 2.10 §24.7.3.1; ipxe.org/howto/dhcpd
  */
 export function firmwareOf(signs: FirmwareSigns): Firmware {
+  if (signs.vendorClass === undefined && signs.userClass === undefined && signs.ipxe === undefined) {
+    return systemFirmware;
+  }
   const vendorClass = signs.vendorClass ?? "";
   const number = signs.architectures?.[0] ?? architectureInClass(vendorClass);
   const ipxe = isIpxe(signs);

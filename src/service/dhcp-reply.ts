@@ -67,7 +67,7 @@ export function encodeReply(
   const asked = client.parameterRequestList;
   if (contents.type !== "bootp") {
     given.set(code.messageType, typeBytes[contents.type]);
-    given.set(code.serverIdentifier, encodeOption("serverIdentifier", server));
+    given.set(code.serverIdentifier, serverBytes(server));
   }
   if (contents.type === "nak") {
     if (contents.message !== null) given.set(code.message, encodeOption("message", contents.message));
@@ -121,12 +121,30 @@ function replyMessage(request: Dhcp4Message, contents: ReplyContents, options: O
 }
 
 function addTimes(options: Map<number, Uint8Array>, leaseTime: Millis): void {
-  const seconds = Math.min(Math.floor(leaseTime / 1000), INFINITE_SECONDS);
-  options.set(code.leaseTime, encodeOption("leaseTime", seconds));
-  if (seconds === INFINITE_SECONDS) return;
+  for (const [one, value] of timeBytes(Math.min(Math.floor(leaseTime / 1000), INFINITE_SECONDS)))
+    options.set(one, value);
+}
+
+/** Nearly every answer says the same as the one before. */
+const serverBytes = rememberLast((server: Ipv4Address) => encodeOption("serverIdentifier", server));
+
+const timeBytes = rememberLast((seconds: number): readonly (readonly [number, Uint8Array])[] => {
+  const lease = [code.leaseTime, encodeOption("leaseTime", seconds)] as const;
+  if (seconds === INFINITE_SECONDS) return [lease];
   // The defaults of RFC 2131 §4.4.5, said aloud for clients that would choose others.
-  options.set(code.renewalTime, encodeOption("renewalTime", Math.floor(seconds / 2)));
-  options.set(code.rebindingTime, encodeOption("rebindingTime", Math.floor((seconds * 7) / 8)));
+  return [
+    lease,
+    [code.renewalTime, encodeOption("renewalTime", Math.floor(seconds / 2))],
+    [code.rebindingTime, encodeOption("rebindingTime", Math.floor((seconds * 7) / 8))],
+  ];
+});
+
+function rememberLast<K, V>(make: (key: K) => V): (key: K) => V {
+  let last: { readonly key: K; readonly value: V } | undefined;
+  return (key) => {
+    if (last?.key !== key) last = { key, value: make(key) };
+    return last.value;
+  };
 }
 
 function addBoot(options: Map<number, Uint8Array>, client: DhcpClient, boot: NetworkBoot): void {

@@ -112,7 +112,6 @@ export class DhcpService implements AsyncDisposable {
   readonly #probing = new Map<string, Promise<void>>();
   #pending: Exchange[] = [];
   #committing: Promise<void> | undefined;
-  #loops: readonly Promise<void>[] = [];
   #cancelSweep: (() => void) | undefined;
 
   /** @throws Fault invalid when a subnet contradicts itself */
@@ -125,9 +124,11 @@ export class DhcpService implements AsyncDisposable {
 
   start(): void {
     const { links, boot, log } = this.#options;
-    this.#loops = links.map((link) => this.#serveLink({ link, services: servicesAt(boot, link.address) }));
     this.#sweepLater();
-    for (const { interface: name, address, socket } of links) {
+    for (const link of links) {
+      const { interface: name, address, socket } = link;
+      const served: ServedLink = { link, services: servicesAt(boot, address) };
+      socket.listen((datagram) => this.#receive(served, datagram));
       log.info("dhcp.listening", { interface: name, address, port: String(socket.local.port) });
     }
   }
@@ -143,12 +144,6 @@ export class DhcpService implements AsyncDisposable {
       this.#offers.sweep(clock.now());
       this.#sweepLater();
     });
-  }
-
-  async #serveLink(served: ServedLink): Promise<void> {
-    for await (const batch of served.link.socket.receive()) {
-      for (const datagram of batch) this.#receive(served, datagram);
-    }
   }
 
   #receive(served: ServedLink, datagram: ReceivedDatagram): void {
@@ -413,9 +408,7 @@ export class DhcpService implements AsyncDisposable {
       omitted: encoded.omitted.length === 0 ? undefined : encoded.omitted,
     };
     this.#options.log.info("dhcp.answered", fields);
-    served.link.socket.send(encoded.bytes, to).catch((error: unknown) => {
-      const fault = toFault(error);
-      if (fault.kind === "cancelled") return;
+    served.link.socket.post(encoded.bytes, to, (fault) => {
       this.#counts.failed += 1;
       this.#options.log.warn("dhcp.failed", { ...fields, reason: fault.message, code: fault.code });
     });
@@ -467,7 +460,6 @@ export class DhcpService implements AsyncDisposable {
     await Promise.all(this.#probing.values());
     await this.#committing;
     await Promise.all(this.#options.links.map((link) => link.socket.close()));
-    await Promise.all(this.#loops);
   }
 }
 

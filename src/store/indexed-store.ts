@@ -112,7 +112,8 @@ export class IndexedStore implements Store, AsyncDisposable {
     const done: { readonly pending: Pending; readonly result: unknown }[] = [];
     let sync = false;
     for (const pending of group) {
-      const layer = new State(batch);
+      // What fails alone must leave no trace in the batch of all; where there is no other, the batch is given up.
+      const layer = group.length === 1 ? batch : new State(batch);
       try {
         const result = pending.work(openTransaction(layer, this.#clock));
         if (result instanceof Promise) {
@@ -121,10 +122,11 @@ export class IndexedStore implements Store, AsyncDisposable {
         }
         // A sequence number that was seen must never be given again, so history is never left to a later flush.
         sync ||= (pending.durable && layer.changed) || layer.history.length > 0;
-        layer.merge();
+        if (layer !== batch) layer.merge();
         done.push({ pending, result });
       } catch (error) {
         pending.reject(error);
+        if (layer === batch) return;
       }
     }
     try {

@@ -145,7 +145,10 @@ export function portReader(state: State): PortReader {
 export function leaseReader(state: State): LeaseReader {
   return {
     byAddress: (address) => state.leases.get(address),
-    byClient: (client) => state.leases.find("client", client).toSorted(byUse)[0],
+    byClient: (client) => {
+      const leases = state.leases.find("client", client);
+      return leases.length < 2 ? leases[0] : leases.toSorted(byUse)[0];
+    },
     list: () => state.leases.list(),
   };
 }

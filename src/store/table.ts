@@ -21,6 +21,7 @@ export interface TableIndex<V> {
  */
 export class Table<K extends string, V, I extends string> {
   readonly #shape: TableShape<K, V, I>;
+  readonly #indexes: readonly (readonly [I, TableIndex<V>])[];
   readonly #parent: Table<K, V, I> | undefined;
   /** undefined: deleted here, perhaps present below. Only in layers. */
   readonly #rows = new Map<K, V | undefined>();
@@ -29,6 +30,7 @@ export class Table<K extends string, V, I extends string> {
 
   constructor(shape: TableShape<K, V, I>, parent?: Table<K, V, I>) {
     this.#shape = shape;
+    this.#indexes = parent === undefined ? (Object.entries(shape.indexes) as [I, TableIndex<V>][]) : parent.#indexes;
     this.#parent = parent;
   }
 
@@ -95,7 +97,7 @@ export class Table<K extends string, V, I extends string> {
   /** @throws Fault conflict when another row has the same entry in a unique index */
   put(row: V): void {
     const key = this.#shape.key(row);
-    for (const [name, index] of this.#indexes()) {
+    for (const [name, index] of this.#indexes) {
       const entry = index.unique ? index.entry(row) : null;
       const holder = entry === null ? undefined : this.find(name, entry)[0];
       if (entry !== null && holder !== undefined && this.#shape.key(holder) !== key) {
@@ -138,7 +140,7 @@ export class Table<K extends string, V, I extends string> {
   }
 
   #index(key: K, row: V): void {
-    for (const [name, index] of this.#indexes()) {
+    for (const [name, index] of this.#indexes) {
       const entry = index.entry(row);
       if (entry === null) continue;
       const entries = this.#entries.get(name) ?? new Map<string, Set<K>>();
@@ -149,16 +151,12 @@ export class Table<K extends string, V, I extends string> {
   }
 
   #unindex(key: K, row: V): void {
-    for (const [name, index] of this.#indexes()) {
+    for (const [name, index] of this.#indexes) {
       const entry = index.entry(row);
       if (entry === null) continue;
       const keys = this.#entries.get(name)?.get(entry);
       keys?.delete(key);
       if (keys?.size === 0) this.#entries.get(name)?.delete(entry);
     }
-  }
-
-  #indexes(): readonly (readonly [I, TableIndex<V>])[] {
-    return Object.entries(this.#shape.indexes) as [I, TableIndex<V>][];
   }
 }

@@ -18,6 +18,7 @@ import type { BootTarget } from "../../src/domain/boot-device.ts";
 import { defaultLoaders, defaultSignedLoaders } from "../../src/domain/boot-plan.ts";
 import type { Reservation } from "../../src/domain/subnet.ts";
 import { ArpProbe } from "../../src/net/arp-probe.ts";
+import { BatchSocket } from "../../src/net/batch-socket.ts";
 import { DatagramSocket } from "../../src/net/datagram.ts";
 import { BootFiles } from "../../src/service/boot-files.ts";
 import { BootHttp } from "../../src/service/boot-http.ts";
@@ -161,7 +162,11 @@ async function dhcpService(
       {
         interface: options.interface,
         address,
-        socket: await dhcpSocket(options.interface),
+        socket: new BatchSocket({
+          fd: bindUdpToInterface({ interface: options.interface, ...everyone, broadcast: true }),
+          local: everyone,
+          clock,
+        }),
         introduce: options.unicast
           ? (peer, hardwareAddress) =>
               setPeerHardwareAddress({ interface: options.interface, address: peer, hardwareAddress })
@@ -178,8 +183,10 @@ async function dhcpService(
   });
 }
 
+const everyone = { address: "0.0.0.0", port: 67 };
+
 async function dhcpSocket(name: string): Promise<DatagramSocket> {
-  const fd = bindUdpToInterface({ interface: name, address: "0.0.0.0", port: 67, broadcast: true });
+  const fd = bindUdpToInterface({ interface: name, ...everyone, broadcast: true });
   return await DatagramSocket.open({ kind: "fd", fd, broadcast: true });
 }
 

@@ -71,7 +71,8 @@ export function decodeMessage(bytes: Uint8Array): Dhcp4Message {
   const yiaddr = ipv4FromNumber(reader.u32("yiaddr"));
   const siaddr = ipv4FromNumber(reader.u32("siaddr"));
   const giaddr = ipv4FromNumber(reader.u32("giaddr"));
-  const chaddr = reader.bytes("chaddr", CHADDR_SIZE).subarray(0, hlen);
+  const chaddr = reader.bytes("chaddr", hlen);
+  reader.skip("chaddr", CHADDR_SIZE - hlen);
   const sname = reader.sub("sname", SNAME_SIZE);
   const file = reader.sub("file", FILE_SIZE);
   const options = new Map<number, Uint8Array>();
@@ -113,12 +114,14 @@ function overloadOf(options: OptionBytes): number {
 }
 
 function textOf(field: ByteReader, name: string): string {
+  if (field.peek() === 0) return ""; // as nearly always
   const bytes = field.bytes(name, field.remaining);
-  if (bytes[0] === 0) return ""; // as nearly always
   const value = Buffer.from(bytes).toString("latin1");
   const end = value.indexOf("\0");
   return end < 0 ? value : value.slice(0, end);
 }
+
+const fieldNames = Array.from({ length: 256 }, (_, code) => `option ${code}`);
 
 /** Adds the options of one area. Parts of an option that was split are joined in the order of the areas (RFC 3396 §7). */
 function decodeArea(reader: ByteReader, options: Map<number, Uint8Array>): void {
@@ -126,8 +129,8 @@ function decodeArea(reader: ByteReader, options: Map<number, Uint8Array>): void 
     const code = reader.u8("option");
     if (code === PAD) continue;
     if (code === END) return;
-    const field = `option ${code}`;
-    const value = reader.bytes(field, reader.u8(`${field} length`));
+    const field = fieldNames[code] ?? "option";
+    const value = reader.bytes(field, reader.u8(field));
     const before = options.get(code);
     options.set(code, before === undefined ? value : joined(before, value));
   }
@@ -154,7 +157,8 @@ export function encodeMessage(message: Dhcp4Message, rules: EncodeRules = {}): E
   const room = maximum - FIXED_SIZE - 4 - 1;
   const order = orderOf(message.options, rules.order ?? []);
   const packed = pack(message, order, room);
-  const writer = new ByteWriter(Math.max(BOOTP_SIZE, FIXED_SIZE + 5 + packed.main.length));
+  const least = rules.minimumSize ?? BOOTP_SIZE;
+  const writer = new ByteWriter(Math.max(least, FIXED_SIZE + 5 + packed.size));
   writer
     .u8(message.op === "request" ? 1 : 2)
     .u8(message.htype)
@@ -181,8 +185,10 @@ export function encodeMessage(message: Dhcp4Message, rules: EncodeRules = {}): E
       .bytes(packed.file)
       .u8(END)
       .zeroes(FILE_SIZE - packed.file.length - 1);
-  writer.u32(COOKIE).bytes(packed.main).u8(END);
-  const least = rules.minimumSize ?? BOOTP_SIZE;
+  writer.u32(COOKIE);
+  if (packed.main !== null) writer.bytes(packed.main);
+  else for (const code of order) writeOption(writer, code, message.options.get(code));
+  writer.u8(END);
   if (writer.length < least) writer.zeroes(least - writer.length);
   return { bytes: writer.toBytes(), omitted: packed.omitted };
 }
@@ -190,24 +196,32 @@ export function encodeMessage(message: Dhcp4Message, rules: EncodeRules = {}): E
 const RELAY_AGENT_INFORMATION = dhcpOptions.relayAgentInformation.code;
 const OVERLOAD = dhcpOptions.overload.code;
 
+/** Codes that are in the order already; empty between calls. Not a Set: this runs for every answer. */
+const placed = new Uint8Array(256);
+
 /** Asked-for order first, then rising codes; relay agent information last (RFC 3046 §2.1). */
 function orderOf(options: OptionBytes, first: readonly number[]): readonly number[] {
   const order: number[] = [];
-  for (const code of first) if (isPlaced(code) && options.has(code) && !order.includes(code)) order.push(code);
-  const others: number[] = [];
-  for (const code of options.keys()) if (isPlaced(code) && !order.includes(code)) others.push(code);
-  order.push(...others.sort((a, b) => a - b));
+  const place = (code: number): void => {
+    // Option 52 is written where it is true, and 82 at the end.
+    if (placed[code] === 1 || code === OVERLOAD || code === RELAY_AGENT_INFORMATION) return;
+    placed[code] = 1;
+    order.push(code);
+  };
+  for (const code of first) if (options.has(code)) place(code);
+  const asked = order.length;
+  for (const code of options.keys()) place(code);
+  for (const code of order) placed[code] = 0;
+  if (order.length - asked > 1) order.push(...order.splice(asked).sort((a, b) => a - b));
   if (options.has(RELAY_AGENT_INFORMATION)) order.push(RELAY_AGENT_INFORMATION);
   return order;
 }
 
-/** Option 52 is written where it is true, and 82 at the end. */
-function isPlaced(code: number): boolean {
-  return code !== OVERLOAD && code !== RELAY_AGENT_INFORMATION;
-}
-
 interface Packed {
-  readonly main: Uint8Array;
+  /** Of what stands in the options field. */
+  readonly size: number;
+  /** null: every option, in order. */
+  readonly main: Uint8Array | null;
   readonly file: Uint8Array | null;
   readonly sname: Uint8Array | null;
   readonly omitted: readonly number[];
@@ -216,11 +230,7 @@ interface Packed {
 function pack(message: Dhcp4Message, order: readonly number[], room: number): Packed {
   let total = 0;
   for (const code of order) total += sizeOf(message.options.get(code)?.length ?? 0);
-  if (total <= room) {
-    const main = new ByteWriter(total);
-    for (const code of order) writeOption(main, code, message.options.get(code));
-    return { main: main.toBytes(), file: null, sname: null, omitted: [] };
-  }
+  if (total <= room) return { size: total, main: null, file: null, sname: null, omitted: [] };
   // Whole options only, each in the first area with room, so that none depends on joining (RFC 3396 §8 allows it).
   const main = new Area(room - 3);
   const file = message.file === "" ? new Area(FILE_SIZE - 1) : null;
@@ -242,6 +252,7 @@ function pack(message: Dhcp4Message, order: readonly number[], room: number): Pa
   if (overload !== 0) head.u8(OVERLOAD).u8(1).u8(overload);
   head.bytes(main.toBytes());
   return {
+    size: head.length,
     main: head.toBytes(),
     file: file?.used === true ? file.toBytes() : null,
     sname: sname?.used === true ? sname.toBytes() : null,

@@ -8,6 +8,8 @@ import { type MessageType, isMessageType, messageTypeFromCode, messageTypes } fr
 export interface ValueCodec<T> {
   /** For documentation and for settings: how a person would name the form. */
   readonly form: string;
+  /** Of the value on the wire, where all values have the same. */
+  readonly size?: number;
   decode(reader: ByteReader, field: string): T;
   encode(value: T, writer: ByteWriter): void;
 }
@@ -16,24 +18,28 @@ export type ValueOf<C> = C extends ValueCodec<infer T> ? T : never;
 
 export const uint8: ValueCodec<number> = {
   form: "8-bit number",
+  size: 1,
   decode: (reader, field) => reader.u8(field),
   encode: (value, writer) => writer.u8(value),
 };
 
 export const uint16: ValueCodec<number> = {
   form: "16-bit number",
+  size: 2,
   decode: (reader, field) => reader.u16(field),
   encode: (value, writer) => writer.u16(value),
 };
 
 export const uint32: ValueCodec<number> = {
   form: "32-bit number",
+  size: 4,
   decode: (reader, field) => reader.u32(field),
   encode: (value, writer) => writer.u32(value),
 };
 
 export const int32: ValueCodec<number> = {
   form: "signed 32-bit number",
+  size: 4,
   decode: (reader, field) => reader.i32(field),
   encode: (value, writer) => writer.i32(value),
 };
@@ -41,6 +47,7 @@ export const int32: ValueCodec<number> = {
 /** 0 or 1; any other value is malformed. */
 export const boolean: ValueCodec<boolean> = {
   form: "true or false",
+  size: 1,
   decode: (reader, field) => {
     const value = reader.u8(field);
     if (value > 1) throw new MalformedFault(field, reader.offset - 1, 1, 1, `${field}: ${value} is neither 0 nor 1`);
@@ -52,12 +59,14 @@ export const boolean: ValueCodec<boolean> = {
 /** Present or absent, without a value. */
 export const flag: ValueCodec<true> = {
   form: "nothing",
+  size: 0,
   decode: () => true,
   encode: () => {},
 };
 
 export const ipv4: ValueCodec<Ipv4Address> = {
   form: "IPv4 address",
+  size: 4,
   decode: (reader, field) => ipv4FromNumber(reader.u32(field)),
   encode: (value, writer) => writer.u32(ipv4ToNumber(value)),
 };

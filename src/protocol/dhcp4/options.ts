@@ -221,7 +221,7 @@ export function readOption<Name extends OptionName>(options: OptionBytes, name: 
 
 export function encodeOption<Name extends OptionName>(name: Name, value: OptionValue<Name>): Uint8Array {
   const codec = dhcpOptions[name].value as unknown as ValueCodec<OptionValue<Name>>;
-  const writer = new ByteWriter(16);
+  const writer = new ByteWriter(codec.size ?? 16);
   codec.encode(value, writer);
   return writer.toBytes();
 }

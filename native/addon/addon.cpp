@@ -10,6 +10,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("lockFile", Napi::Function::New<lock_file>(env, "lockFile"));
   exports.Set("setPeerHardwareAddress", Napi::Function::New<set_peer_hardware_address>(env, "setPeerHardwareAddress"));
   exports.Set("startStream", Napi::Function::New<start_stream>(env, "startStream"));
+  exports.Set("startFileDigest", Napi::Function::New<start_file_digest>(env, "startFileDigest"));
   return exports;
 }
 

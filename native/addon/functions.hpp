@@ -23,4 +23,7 @@ Napi::Value set_peer_hardware_address(const Napi::CallbackInfo& info);
 /// startStream(request, onProgress, onEnd) → { cancel() }
 Napi::Value start_stream(const Napi::CallbackInfo& info);
 
+/// startFileDigest({ path, algorithm }, onProgress, onEnd) → { cancel() }
+Napi::Value start_file_digest(const Napi::CallbackInfo& info);
+
 }  // namespace ironrack::addon

@@ -12,14 +12,27 @@ constexpr std::uint64_t kL1Slice = 4096;         // entries read at a time: memo
 
 class Qcow2Source final : public Source {
  public:
-  Qcow2Source(int fd, std::uint64_t file_size, const Qcow2Header& header) : fd_(fd), file_size_(file_size), header_(header) {}
+  Qcow2Source(ImageFile file, const Qcow2Header& header) : file_(std::move(file)), header_(header) {}
 
   std::string_view format() const override { return "qcow2"; }
   std::uint64_t virtual_size() const override { return header_.size; }
   std::uint32_t decode_unit() const override { return header_.cluster_size(); }
-  int file() const override { return fd_; }
+  int file() const override { return file_.fd; }
 
   Result<Extent> extent_at(std::uint64_t offset) override {
+    auto run = run_at(offset);
+    if (!run || run->kind == ExtentKind::zero) return run;
+    // A run of stored clusters is handed out as far as it has come; a compressed one is of use only as a whole.
+    const bool stored = run->kind == ExtentKind::file;
+    const auto there = file_.wait_for(run->file_offset + (stored ? std::min<std::uint64_t>(run->length, header_.cluster_size()) : run->file_length));
+    if (!there) return std::unexpected(there.error());
+    if (stored) run->length = std::min(run->length, *there - run->file_offset);
+    return run;
+  }
+
+ private:
+  /// As extent_at(), without waiting for the run's bytes.
+  Result<Extent> run_at(std::uint64_t offset) {
     auto run = piece_at(offset);
     if (!run) return run;
     if (run->kind != ExtentKind::zero && run->kind != ExtentKind::file) return run;
@@ -33,7 +46,6 @@ class Qcow2Source final : public Source {
     }
   }
 
- private:
   /// The rest, from `offset` on, of one cluster, of one subcluster run, or of an unallocated L2 table's range.
   Result<Extent> piece_at(std::uint64_t offset) {
     const std::uint64_t cluster_size = header_.cluster_size();
@@ -51,7 +63,7 @@ class Qcow2Source final : public Source {
     const auto entry_at = (offset % per_l1_entry) / cluster_size * header_.l2_entry_size();
     const auto entry = load_be<std::uint64_t>(&l2_[entry_at]);
     const auto bitmap = header_.extended_l2 ? load_be<std::uint64_t>(&l2_[entry_at + 8]) : 0;
-    auto cluster = decode_l2_entry(header_, entry, bitmap, static_cast<std::uint32_t>(cluster_end - cluster_begin), file_size_);
+    auto cluster = decode_l2_entry(header_, entry, bitmap, static_cast<std::uint32_t>(cluster_end - cluster_begin), file_.size);
     if (!cluster) return std::unexpected(std::move(cluster.error()).with("offset", cluster_begin));
 
     const auto within = offset - cluster_begin;
@@ -77,18 +89,18 @@ class Qcow2Source final : public Source {
       l1_begin_ = l1_index / kL1Slice * kL1Slice;
       const auto count = std::min<std::uint64_t>(kL1Slice, l1_entries() - l1_begin_);
       l1_.resize(count * 8);
-      if (auto read = read_at(fd_, header_.l1_table_offset + l1_begin_ * 8, l1_); !read) {
+      if (auto read = file_.read_at(header_.l1_table_offset + l1_begin_ * 8, l1_); !read) {
         l1_.clear();
         return std::unexpected(std::move(read.error()));
       }
     }
-    auto offset = decode_l1_entry(header_, load_be<std::uint64_t>(&l1_[(l1_index - l1_begin_) * 8]), file_size_);
+    auto offset = decode_l1_entry(header_, load_be<std::uint64_t>(&l1_[(l1_index - l1_begin_) * 8]), file_.size);
     if (!offset) return std::unexpected(std::move(offset.error()));
     if (!*offset) return false;
     if (l2_offset_ != **offset) {
       l2_offset_ = 0;
       l2_.resize(header_.cluster_size());
-      if (auto read = read_at(fd_, **offset, l2_); !read) return std::unexpected(std::move(read.error()));
+      if (auto read = file_.read_at(**offset, l2_); !read) return std::unexpected(std::move(read.error()));
       l2_offset_ = **offset;
     }
     return true;
@@ -96,8 +108,7 @@ class Qcow2Source final : public Source {
 
   [[nodiscard]] std::uint64_t l1_entries() const { return (header_.size - 1) / (header_.l2_entries() * header_.cluster_size()) + 1; }
 
-  int fd_;
-  std::uint64_t file_size_;
+  ImageFile file_;
   Qcow2Header header_;
   std::vector<std::byte> l1_;
   std::uint64_t l1_begin_ = 0;
@@ -107,12 +118,12 @@ class Qcow2Source final : public Source {
 
 }  // namespace
 
-Result<std::unique_ptr<Source>> open_qcow2(int fd, std::uint64_t file_size) {
-  std::vector<std::byte> start(static_cast<std::size_t>(std::min<std::uint64_t>(file_size, kQcow2HeaderRead)));
-  if (auto read = read_at(fd, 0, start); !read) return std::unexpected(std::move(read.error()));
-  auto header = decode_qcow2_header(start, file_size);
+Result<std::unique_ptr<Source>> open_qcow2(const ImageFile& file) {
+  std::vector<std::byte> start(static_cast<std::size_t>(std::min<std::uint64_t>(file.size, kQcow2HeaderRead)));
+  if (auto read = file.read_at(0, start); !read) return std::unexpected(std::move(read.error()));
+  auto header = decode_qcow2_header(start, file.size);
   if (!header) return std::unexpected(std::move(header.error()));
-  return std::make_unique<Qcow2Source>(fd, file_size, *header);
+  return std::make_unique<Qcow2Source>(file, *header);
 }
 
 }  // namespace ironrack::image

@@ -11,15 +11,17 @@ namespace {
 
 // A shorter hole costs less to send as zeroes than to split a command for.
 constexpr std::uint64_t kLeastHole = 65536;
+// Of a file that is still being written, so much is waited for before the next piece is handed out.
+constexpr std::uint64_t kLeastRun = 1 << 20;
 
 class RawSource final : public Source {
  public:
-  RawSource(int fd, std::uint64_t size) : fd_(fd), size_(size) {}
+  explicit RawSource(ImageFile file) : file_(std::move(file)) {}
 
   std::string_view format() const override { return "raw"; }
-  std::uint64_t virtual_size() const override { return size_; }
+  std::uint64_t virtual_size() const override { return file_.size; }
   std::uint32_t decode_unit() const override { return 0; }
-  int file() const override { return fd_; }
+  int file() const override { return file_.fd; }
 
   Result<Extent> extent_at(std::uint64_t offset) override {
     if (offset < known_.offset || offset >= known_.offset + known_.length) {
@@ -33,41 +35,44 @@ class RawSource final : public Source {
 
  private:
   Result<Extent> find(std::uint64_t offset) {
-    const auto data = seek(offset, SEEK_DATA);
+    // What has not come yet looks like a hole.
+    const auto there = file_.wait_for(std::min(file_.size, offset + kLeastRun));
+    if (!there) return std::unexpected(there.error());
+    const auto end = *there;
+    const auto data = seek(offset, end, SEEK_DATA);
     if (!data) return std::unexpected(data.error());
-    if (*data - offset >= kLeastHole || *data == size_) return Extent{offset, *data - offset, ExtentKind::zero, 0, 0};
-    std::uint64_t end = *data;
-    while (end < size_) {
-      const auto hole = seek(end, SEEK_HOLE);
+    if (*data - offset >= kLeastHole || *data == end) return Extent{offset, *data - offset, ExtentKind::zero, 0, 0};
+    std::uint64_t at = *data;
+    while (at < end) {
+      const auto hole = seek(at, end, SEEK_HOLE);
       if (!hole) return std::unexpected(hole.error());
-      end = *hole;
-      if (end >= size_) break;
-      const auto next = seek(end, SEEK_DATA);
+      at = *hole;
+      if (at >= end) break;
+      const auto next = seek(at, end, SEEK_DATA);
       if (!next) return std::unexpected(next.error());
-      if (*next - end >= kLeastHole || *next == size_) break;
-      end = *next;
+      if (*next - at >= kLeastHole || *next == end) break;
+      at = *next;
     }
-    return Extent{offset, end - offset, ExtentKind::file, offset, 0};
+    return Extent{offset, at - offset, ExtentKind::file, offset, 0};
   }
 
-  Result<std::uint64_t> seek(std::uint64_t offset, int whence) {
-    const auto at = ::lseek(fd_, static_cast<off_t>(offset), whence);
-    if (at >= 0) return std::min(static_cast<std::uint64_t>(at), size_);
-    if (errno == ENXIO) return size_;                                    // no data behind, or the end
-    if (errno == EINVAL) return whence == SEEK_DATA ? offset : size_;    // a block device knows no holes
+  Result<std::uint64_t> seek(std::uint64_t offset, std::uint64_t end, int whence) {
+    const auto at = ::lseek(file_.fd, static_cast<off_t>(offset), whence);
+    if (at >= 0) return std::min(static_cast<std::uint64_t>(at), end);
+    if (errno == ENXIO) return end;                                    // no data behind, or the end
+    if (errno == EINVAL) return whence == SEEK_DATA ? offset : end;    // a block device knows no holes
     return std::unexpected(system_fault(FaultKind::storage, "image.seek", "the image's holes cannot be found", errno).with("offset", offset));
   }
 
-  int fd_;
-  std::uint64_t size_;
+  ImageFile file_;
   Extent known_;
 };
 
 }  // namespace
 
-Result<std::unique_ptr<Source>> open_raw(int fd, std::uint64_t file_size) {
-  if (file_size == 0) return fail(FaultKind::malformed, "image.empty", "the image is empty");
-  return std::make_unique<RawSource>(fd, file_size);
+Result<std::unique_ptr<Source>> open_raw(const ImageFile& file) {
+  if (file.size == 0) return fail(FaultKind::malformed, "image.empty", "the image is empty");
+  return std::make_unique<RawSource>(file);
 }
 
 }  // namespace ironrack::image

@@ -2,15 +2,10 @@
 #pragma once
 
 #include <memory>
-#include <string>
 #include <string_view>
 
-#include <optional>
-#include <span>
-
-#include "bytes/endian.hpp"
 #include "bytes/fault.hpp"
-#include "bytes/unique_fd.hpp"
+#include "image/image_file.hpp"
 
 namespace ironrack::image {
 
@@ -38,35 +33,16 @@ class Source {
   [[nodiscard]] virtual std::uint64_t virtual_size() const = 0;
   /// The largest extent that can only be decoded as a whole; a power of two, 0 when everything lies in the file as it is.
   [[nodiscard]] virtual std::uint32_t decode_unit() const = 0;
-  /// The extent that begins at `offset` < virtual_size(). Calls with rising offsets are cheap. Not for several threads.
+  /// The extent that begins at `offset` < virtual_size(), once its bytes are in the file. Calls with rising offsets are cheap.
+  /// Not for several threads.
   virtual Result<Extent> extent_at(std::uint64_t offset) = 0;
   [[nodiscard]] virtual int file() const = 0;
 };
 
-/// What the file was when it was opened; a stream from a file that changes meanwhile is no copy of anything.
-struct FileIdentity {
-  std::uint64_t size = 0;
-  std::int64_t modified_s = 0;
-  std::int64_t modified_ns = 0;
-  bool operator==(const FileIdentity&) const = default;
-};
+/// Opens the image as `format` ("raw" or "qcow2"); content of another format is refused.
+Result<std::unique_ptr<Source>> open_source(const ImageFile& file, std::string_view format);
 
-struct OpenedFile {
-  UniqueFd fd;
-  FileIdentity identity;
-};
-
-/// Opens a regular file or block device for reading.
-Result<OpenedFile> open_file(const std::string& path);
-Result<FileIdentity> identify(int fd);
-
-/// Reads exactly `out.size()` bytes; fewer is a malformed fault, an I/O error a storage fault.
-Result<void> read_at(int fd, std::uint64_t offset, std::span<std::byte> out);
-
-/// Opens the image in `fd` as `format` ("raw" or "qcow2"); content of another format is refused. `fd` outlives the source.
-Result<std::unique_ptr<Source>> open_source(int fd, std::uint64_t file_size, std::string_view format);
-
-Result<std::unique_ptr<Source>> open_raw(int fd, std::uint64_t file_size);
-Result<std::unique_ptr<Source>> open_qcow2(int fd, std::uint64_t file_size);
+Result<std::unique_ptr<Source>> open_raw(const ImageFile& file);
+Result<std::unique_ptr<Source>> open_qcow2(const ImageFile& file);
 
 }  // namespace ironrack::image

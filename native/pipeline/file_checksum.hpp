@@ -3,9 +3,9 @@
 
 #include <atomic>
 #include <optional>
+#include <stop_token>
 #include <thread>
 
-#include "image/source.hpp"
 #include "pipeline/request.hpp"
 #include "pipeline/wakeup.hpp"
 
@@ -29,7 +29,7 @@ class FileChecksum {
   std::uint64_t size_;
   Checksum expected_;
   Wakeup& wakeup_;
-  std::atomic<bool> stop_ = false;
+  std::stop_source stop_;
   std::atomic<bool> over_ = false;
   std::atomic<std::uint64_t> position_ = 0;
   std::optional<Fault> fault_;

@@ -2,11 +2,13 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "bytes/fault.hpp"
+#include "image/image_file.hpp"
 #include "iscsi/login.hpp"
 #include "pipeline/checkpoint.hpp"
 
@@ -24,6 +26,8 @@ struct SourceRequest {
   std::string path;
   std::string format;  // raw, qcow2
   std::optional<Checksum> checksum;
+  /// Instead of the path: streamed while it arrives. Who writes it also checks its sum, and the job ends with that one's word.
+  std::shared_ptr<const image::ArrivingFile> arriving;
 };
 
 struct TargetRequest {

@@ -1,5 +1,6 @@
 #include "pipeline/stream_job.hpp"
 
+#include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
 
@@ -119,12 +120,17 @@ struct StreamJob::Running {
   }
 
   void close() {
+    job.stop_.request_stop();
     if (pool) pool->close();
     if (carousel) carousel->close();
     if (decoders) decoders->close();
     if (planning.joinable()) planning.join();
   }
 
+  [[nodiscard]] std::shared_ptr<image::Arrival> arrival() const { return job.request_.source.arriving ? job.request_.source.arriving->arrival : nullptr; }
+  [[nodiscard]] bool image_is_proven() const;
+  [[nodiscard]] std::optional<Fault> image_fault() const;
+  Result<void> open_image();
   Result<void> prepare();
   Result<void> loop();
   void add_target(TargetRequest request, std::uint64_t now);
@@ -139,15 +145,37 @@ struct StreamJob::Running {
   void report() const;
 };
 
-Result<void> StreamJob::Running::prepare() {
-  auto& request = job.request_;
-  auto opened = image::open_file(request.source.path);
+Result<void> StreamJob::Running::open_image() {
+  const auto& request = job.request_.source;
+  if (const auto& arriving = request.arriving) {
+    file.fd = UniqueFd(::fcntl(arriving->fd.get(), F_DUPFD_CLOEXEC, 0));
+    if (!file.fd) return std::unexpected(system_fault(FaultKind::internal, "image.open", "the arriving image cannot be opened", errno));
+    // Written to until it is whole: nobody else's earlier work counts for it, nor this for a later one.
+    std::random_device random;
+    file.identity = {arriving->arrival->size(), -1, static_cast<std::int64_t>(random())};
+    return {};
+  }
+  auto opened = image::open_file(request.path);
   if (!opened) return std::unexpected(std::move(opened.error()));
   file = std::move(*opened);
-  auto opened_source = image::open_source(file.fd.get(), file.identity.size, request.source.format);
+  return {};
+}
+
+/// Whether the image is known to be what it should be: its checksum is found right, and all of it arrived.
+bool StreamJob::Running::image_is_proven() const { return (!checksum || checksum->over()) && (!arrival() || arrival()->over()); }
+
+std::optional<Fault> StreamJob::Running::image_fault() const {
+  if (checksum && checksum->over() && checksum->fault()) return checksum->fault();
+  return arrival() ? arrival()->fault() : std::nullopt;
+}
+
+Result<void> StreamJob::Running::prepare() {
+  auto& request = job.request_;
+  if (auto opened = open_image(); !opened) return opened;
+  auto opened_source = image::open_source({file.fd.get(), file.identity.size, arrival(), job.stop_.get_token()}, request.source.format);
   if (!opened_source) return std::unexpected(std::move(opened_source.error()));
   source = std::move(*opened_source);
-  if (request.source.checksum) checksum = std::make_unique<FileChecksum>(file.fd.get(), file.identity.size, *request.source.checksum, job.wakeup_);
+  if (request.source.checksum && !arrival()) checksum = std::make_unique<FileChecksum>(file.fd.get(), file.identity.size, *request.source.checksum, job.wakeup_);
 
   const auto count = request.targets.size();
   plan.virtual_size = source->virtual_size();
@@ -212,9 +240,9 @@ Result<bool> StreamJob::Running::settle() {
   for (std::size_t i = 0; i < targets.size(); i++) {
     if (ends[i] || !targets[i]->over()) continue;
     if (targets[i]->state() == Target::State::finished) {
-      if (checksum && !checksum->over()) continue;
+      if (!image_is_proven()) continue;
       const auto identity = image::identify(file.fd.get());
-      if (!identity || *identity != file.identity) return fail(FaultKind::conflict, "image.changed", "the image file changed while it was streamed", Retry::later);
+      if (!arrival() && (!identity || *identity != file.identity)) return fail(FaultKind::conflict, "image.changed", "the image file changed while it was streamed", Retry::later);
     }
     ends[i] = std::make_shared<const TargetResult>(targets[i]->result());
     any = true;
@@ -374,7 +402,7 @@ Result<void> StreamJob::Running::loop() {
       }
     }
     if (job.cancelled_.load(std::memory_order_acquire)) return std::unexpected(cancelled_fault());
-    if (checksum && checksum->over() && checksum->fault()) return std::unexpected(*checksum->fault());
+    if (auto fault = image_fault()) return std::unexpected(std::move(*fault));
     if (notified) {
       read_mail(now);
       for (auto& target : targets) target->pump(now);
@@ -406,6 +434,7 @@ StreamJob::~StreamJob() = default;
 
 void StreamJob::cancel() {
   cancelled_.store(true, std::memory_order_release);
+  stop_.request_stop();
   wakeup_.wake();
 }
 

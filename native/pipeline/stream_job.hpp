@@ -5,6 +5,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <stop_token>
 #include <vector>
 
 #include "pipeline/request.hpp"
@@ -43,6 +44,7 @@ class StreamJob {
   StreamRequest request_;
   Wakeup wakeup_;
   std::atomic<bool> cancelled_ = false;
+  std::stop_source stop_;  // of waits for bytes that have not arrived
   std::mutex mutex_;
   Mail mail_;
   std::size_t count_;       // of all targets that ever were

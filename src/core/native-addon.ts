@@ -59,9 +59,22 @@ export interface NativeFault {
   readonly detail: FaultDetail;
 }
 
-export interface NativeStream {
+/** Work on a thread of the addon's own; it ends with a call of `onEnd`, also after a cancel. */
+export interface NativeJob {
   cancel(): void;
 }
+
+export interface NativeJobNews {
+  readonly onProgress: (progress: unknown) => void;
+  readonly onEnd: (fault: NativeFault | null, outcome: unknown) => void;
+}
+
+/** How every job is begun: what is asked for, and who hears of it. */
+type StartJob = (
+  request: unknown,
+  onProgress: NativeJobNews["onProgress"],
+  onEnd: NativeJobNews["onEnd"],
+) => NativeJob;
 
 interface NativeAddon {
   bindUdpToInterface(binding: UdpBinding): number;
@@ -69,11 +82,8 @@ interface NativeAddon {
   sdNotify(state: string): boolean;
   lockFile(path: string): FileLock | false;
   setPeerHardwareAddress(peer: PeerHardwareAddress): void;
-  startStream(
-    request: unknown,
-    onProgress: (progress: unknown) => void,
-    onEnd: (fault: NativeFault | null, result: unknown) => void,
-  ): NativeStream;
+  readonly startStream: StartJob;
+  readonly startFileDigest: StartJob;
 }
 
 let loaded: NativeAddon | undefined;

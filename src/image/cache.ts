@@ -9,6 +9,7 @@ import type { Random } from "../core/random.ts";
 import type { Bytes, Millis } from "../core/units.ts";
 import { type Downloaded, ImageDownloader, storageFault, type Validators } from "./image-download.ts";
 import { allowedFile, type ImageChecksum, type ImageReference, locateImage, shownSource } from "./image-source.ts";
+import { ProvenFiles } from "./proven-files.ts";
 
 /** A local file with an image. A cached one stays until it is disposed of. */
 export interface HeldImage extends Disposable {
@@ -37,7 +38,7 @@ export interface ImageCacheOptions {
   readonly silence?: Millis;
 }
 
-/** A complete image in the directory: `NAME.img`, and `NAME.json` with where it came from. Its last use is its mtime. */
+/** A complete image in the directory: `NAME.img`, and `NAME.json` with where it came from; the latter's mtime is the last use. */
 interface Entry {
   /** The key, and after a dot a word that is the image's own: a newer one does not take the file from under a reader. */
   readonly name: string;
@@ -58,12 +59,12 @@ interface Running {
 /**
  * Brings images to the local disk and checks them. An image with a checksum is kept under it, wherever it came from; one
  * without is kept under its URL and asked after each time. All who want the same image share one transfer. Files of the
- * operator's are used where and as they are: the addon checks their sum while it streams them, so that their bytes need not
- * come through here.
+ * operator's are used where and as they are, once the addon has found their checksum right.
  */
 export class ImageCache implements AsyncDisposable {
   readonly #options: ImageCacheOptions;
   readonly #downloader: ImageDownloader;
+  readonly #proven = new ProvenFiles();
   readonly #entries = new Map<string, Entry>();
   #opened: Promise<void> | undefined;
   readonly #running = new Map<string, Running>();
@@ -93,13 +94,13 @@ export class ImageCache implements AsyncDisposable {
   }
 
   /**
-   * The image as a local file. What was fetched has the checksum that is given.
+   * The image as a local file. It has the checksum that is given.
    * @throws Fault invalid (names the field), unreachable, storage, cancelled
    */
   async fetch(image: ImageReference, options: FetchOptions): Promise<HeldImage> {
     throwIfAborted(options.signal);
     const location = locateImage(image.source);
-    if (location.kind === "file") return await this.#fromFile(location.path);
+    if (location.kind === "file") return await this.#fromFile(location.path, image.checksum, options);
     await this.open();
     throwIfAborted(options.signal);
     const entry = await this.#fromHttp(location.url, image.checksum, options);
@@ -116,8 +117,15 @@ export class ImageCache implements AsyncDisposable {
     };
   }
 
-  async #fromFile(path: string): Promise<HeldImage> {
+  async #fromFile(path: string, checksum: ImageChecksum | undefined, options: FetchOptions): Promise<HeldImage> {
     const real = await allowedFile(path, this.#options.fileDirectories);
+    if (checksum !== undefined) {
+      const { signal, onProgress } = options;
+      await this.#proven.prove(real, checksum, {
+        signal,
+        onProgress: ({ bytes, total }) => onProgress?.(bytes, total),
+      });
+    }
     return { path: real, bytes: (await stat(real)).size, [Symbol.dispose]: () => {} };
   }
 
@@ -266,7 +274,8 @@ export class ImageCache implements AsyncDisposable {
   async #touch(entry: Entry): Promise<void> {
     entry.usedAt = this.#now();
     const time = this.#options.clock.wall();
-    await utimes(this.#path(entry.name, "img"), time, time).catch(() => undefined); // only the order of eviction after a restart
+    // Not that of the image: a stream from it would take it for changed.
+    await utimes(this.#path(entry.name, "json"), time, time).catch(() => undefined); // only the order of eviction after a restart
   }
 
   #now(): number {
@@ -294,9 +303,14 @@ async function readEntries(directory: string): Promise<Map<string, Entry>> {
     if (!name.endsWith(".img")) continue;
     const stem = name.slice(0, -".img".length);
     const key = stem.slice(0, stem.lastIndexOf("."));
-    const { size, mtimeMs } = await stat(path);
-    const validators = await readValidators(join(directory, `${stem}.json`));
-    const entry: Entry = { name: stem, retired: false, bytes: size, validators, usedAt: mtimeMs, pins: 0 };
+    const { size } = await stat(path);
+    const notes = join(directory, `${stem}.json`);
+    const validators = await readValidators(notes);
+    const usedAt = await stat(notes).then(
+      ({ mtimeMs }) => mtimeMs,
+      () => 0,
+    );
+    const entry: Entry = { name: stem, retired: false, bytes: size, validators, usedAt, pins: 0 };
     const other = entries.get(key);
     if (other === undefined || other.usedAt < entry.usedAt) entries.set(key, entry);
     const surplus = other === undefined ? undefined : entries.get(key) === entry ? other : entry;

@@ -1,5 +1,6 @@
-import { Fault } from "../core/fault.ts";
+import type { Fault } from "../core/fault.ts";
 import { type NativeFault, nativeAddon } from "../core/native-addon.ts";
+import { nativeFault, runJob } from "./native-job.ts";
 
 export interface ImageSource {
   readonly path: string;
@@ -85,10 +86,6 @@ type NativeTargetResult =
   | Exclude<TargetResult, { readonly ok: false }>
   | { readonly ok: false; readonly fault: NativeFault };
 
-function faultOf(fault: NativeFault): Fault {
-  return new Fault(fault.kind, fault.code, fault.message, { retry: fault.retry, detail: fault.detail });
-}
-
 /**
  * Writes the image onto all targets and has them synchronize their caches. Image bytes go from file to socket in the
  * addon; `onProgress` is called about four times a second. Ends when every target is written or has failed; a failed
@@ -100,22 +97,11 @@ function faultOf(fault: NativeFault): Fault {
  * needs), malformed (corrupt or truncated), storage (read error), conflict (the file changed), cancelled
  */
 export async function streamImage(request: StreamRequest, options: StreamOptions): Promise<StreamResult> {
-  const { signal, onProgress } = options;
-  if (signal.aborted) throw new Fault("cancelled", "stream.cancelled", "the stream was cancelled");
-  return await new Promise<StreamResult>((resolve, reject) => {
-    const abort = (): void => stream.cancel();
-    const end = (fault: NativeFault | null, result: unknown): void => {
-      signal.removeEventListener("abort", abort);
-      if (fault !== null) reject(faultOf(fault));
-      else resolve(parseResult(result));
-    };
-    // After a cancel the caller wants to hear nothing but the end.
-    const progress = (news: unknown): void => {
-      if (!signal.aborted) onProgress?.(news as StreamProgress);
-    };
-    const stream = nativeAddon().startStream(request, progress, end);
-    signal.addEventListener("abort", abort, { once: true });
-  });
+  const result = await runJob<StreamProgress, unknown>(
+    (onProgress, onEnd) => nativeAddon().startStream(request, onProgress, onEnd),
+    options,
+  );
+  return parseResult(result);
 }
 
 function parseResult(value: unknown): StreamResult {
@@ -125,6 +111,6 @@ function parseResult(value: unknown): StreamResult {
   return {
     virtualSize,
     checksum,
-    targets: targets.map((target) => (target.ok ? target : { ok: false, fault: faultOf(target.fault) })),
+    targets: targets.map((target) => (target.ok ? target : { ok: false, fault: nativeFault(target.fault) })),
   };
 }

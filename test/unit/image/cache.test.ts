@@ -9,6 +9,7 @@ import {
   rmSync,
   statSync,
   symlinkSync,
+  truncateSync,
   writeFileSync,
 } from "node:fs";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
@@ -364,4 +365,69 @@ test("files are used where they are, if they lie in an allowed directory, symbol
       source,
     );
   }
+});
+
+test("using a cached image again leaves its file untouched, so that a stream from it does not take it for changed", async () => {
+  await using server = await serve((_request, response) => response.end(content));
+  await using cache = await open();
+  const image = { source: `${server.url}/a`, checksum: sha256(content) };
+  using first = await cache.fetch(image, calm());
+  const before = statSync(first.path, { bigint: true });
+  using second = await cache.fetch(image, calm());
+  const after = statSync(second.path, { bigint: true });
+  assert.deepEqual([after.ino, after.mtimeNs, after.ctimeNs], [before.ino, before.mtimeNs, before.ctimeNs]);
+});
+
+test("a local file with a wrong checksum is refused before anything else happens, and names both values", async () => {
+  const directory = aDirectory();
+  mkdirSync(directory);
+  const path = join(directory, "a.raw");
+  writeFileSync(path, content);
+  await using cache = await open({ fileDirectories: [directory] });
+  for (const algorithm of ["md5", "sha256", "sha512"] as const) {
+    const value = createHash(algorithm).update("x").digest("hex");
+    await assert.rejects(cache.fetch({ source: path, checksum: { algorithm, value } }, calm()), (error: Fault) => {
+      assert.equal(error.detail["actual"], createHash(algorithm).update(content).digest("hex"));
+      return error.code === "image.checksum" && error.kind === "invalid" && error.retry === "never";
+    });
+  }
+});
+
+test("a local file that was found right is not read again, until it is another", async () => {
+  const directory = aDirectory();
+  mkdirSync(directory);
+  const path = join(directory, "a.raw");
+  writeFileSync(path, content);
+  await using cache = await open({ fileDirectories: [directory] });
+  const reads = async (checksum: ImageChecksum): Promise<number> => {
+    const progress: number[] = [];
+    using _image = await cache.fetch(
+      { source: path, checksum },
+      { ...calm(), onProgress: (count) => progress.push(count) },
+    );
+    return progress.at(-1) ?? 0;
+  };
+  assert.equal(await reads(sha256(content)), content.length);
+  assert.equal(await reads(sha256(content)), 0);
+  const other = randomBytes(content.length);
+  writeFileSync(path, other);
+  await assert.rejects(reads(sha256(content)), (error: Fault) => error.code === "image.checksum");
+  assert.equal(await reads(sha256(other)), other.length);
+});
+
+test("who no longer wants a checksum ends its computation", async () => {
+  const directory = aDirectory();
+  mkdirSync(directory);
+  const path = join(directory, "large.raw");
+  writeFileSync(path, "");
+  truncateSync(path, 2 ** 40); // hours of reading
+  await using cache = await open({ fileDirectories: [directory] });
+  const leaver = new AbortController();
+  await assert.rejects(
+    cache.fetch(
+      { source: path, checksum: sha256(content) },
+      { signal: leaver.signal, log: silentLog, onProgress: () => leaver.abort() },
+    ),
+    (error: Fault) => error.kind === "cancelled",
+  );
 });

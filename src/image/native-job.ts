@@ -1,0 +1,38 @@
+import { throwIfAborted } from "../core/clock.ts";
+import { Fault } from "../core/fault.ts";
+import type { NativeFault, NativeJob, NativeJobNews } from "../core/native-addon.ts";
+
+/** A fault that the addon tells of. */
+export function nativeFault(fault: NativeFault): Fault {
+  return new Fault(fault.kind, fault.code, fault.message, { retry: fault.retry, detail: fault.detail });
+}
+
+export interface JobOptions<Progress> {
+  readonly signal: AbortSignal;
+  readonly onProgress?: ((progress: Progress) => void) | undefined;
+}
+
+/**
+ * Runs a job of the addon, which has a thread of its own, to its end. After a cancel the caller hears nothing but the end.
+ * @throws Fault of the job, cancelled
+ */
+export async function runJob<Progress, Outcome>(
+  start: (onProgress: NativeJobNews["onProgress"], onEnd: NativeJobNews["onEnd"]) => NativeJob,
+  { signal, onProgress }: JobOptions<Progress>,
+): Promise<Outcome> {
+  throwIfAborted(signal);
+  return await new Promise<Outcome>((resolve, reject) => {
+    const abort = (): void => job.cancel();
+    const job = start(
+      (news) => {
+        if (!signal.aborted) onProgress?.(news as Progress);
+      },
+      (fault, outcome) => {
+        signal.removeEventListener("abort", abort);
+        if (fault !== null) reject(nativeFault(fault));
+        else resolve(outcome as Outcome);
+      },
+    );
+    signal.addEventListener("abort", abort, { once: true });
+  });
+}

@@ -44,6 +44,7 @@ const ironrack: Server = {
       probe: false,
       proxy: false,
       nodes: [],
+      isoDirectories: [],
       discovery: false,
       loaders: {},
       tftpRoot: directory,

@@ -1,5 +1,5 @@
 import { readdirSync, readFileSync, statfsSync } from "node:fs";
-import { join } from "node:path";
+import { join, normalize } from "node:path";
 import { bindUdpToInterface, sdNotify } from "./core/native-addon.ts";
 import { type Clock, instant } from "./core/clock.ts";
 import { environment } from "./core/environment.ts";
@@ -25,11 +25,13 @@ import { recover } from "./conductor/recovery.ts";
 import type { ConductorSettings } from "./conductor/settings.ts";
 import type { Config } from "./config/config.ts";
 import { ControlServer } from "./control/control-server.ts";
-import { type BootPolicy, defaultSignedLoaders } from "./domain/boot-plan.ts";
+import { type BootPolicy, defaultSignedLoaders, memoryTests } from "./domain/boot-plan.ts";
 import { BootTrace } from "./domain/boot-trace.ts";
 import type { Store } from "./domain/store.ts";
 import { agentInspect } from "./driver/agent-inspect.ts";
 import { fakeHardware } from "./driver/fake/hardware-type.ts";
+import type { AgentConnector } from "./driver/agent.ts";
+import { ramdiskDeploy } from "./driver/ramdisk-deploy.ts";
 import type { HardwareType } from "./driver/interfaces.ts";
 import { ipmiHardwareType } from "./driver/ipmi/hardware-type.ts";
 import { ipxeBoot } from "./driver/ipxe-boot.ts";
@@ -45,7 +47,7 @@ import { BootFiles } from "./service/boot-files.ts";
 import { BootHttp } from "./service/boot-http.ts";
 import type { BootSettings } from "./service/boot-lookup.ts";
 import { DhcpService } from "./service/dhcp-service.ts";
-import { grubSource } from "./service/grub-source.ts";
+import { loaderConfigSource } from "./service/loader-config-source.ts";
 import { ProxyDhcpService } from "./service/proxy-dhcp-service.ts";
 import { tracedLog } from "./service/traced-log.ts";
 import { TftpService } from "./service/tftp-service.ts";
@@ -242,13 +244,15 @@ function hardwareTypes({ config, clock, bmcs, images }: DriverParts): readonly H
   if (deploy.eraseDevicesMetadataPriority !== null)
     cleanPriorities["erase_devices_metadata"] = deploy.eraseDevicesMetadataPriority;
   if (deploy.eraseDevicesPriority !== null) cleanPriorities["erase_devices"] = deploy.eraseDevicesPriority;
+  const connect: AgentConnector = (address) => new AgentClient({ address, clock });
+  const clean = { connect, callbackTimeout: conductor.cleanCallbackTimeout, priorities: cleanPriorities };
   const network = {
     boot: new Map([["ipxe", ipxeBoot]]),
     deploy: new Map([
       [
         "iscsi",
         iscsiDeploy({
-          connect: (address) => new AgentClient({ address, clock }),
+          connect,
           callbackTimeout: conductor.deployCallbackTimeout,
           cleanCallbackTimeout: conductor.cleanCallbackTimeout,
           cleanPriorities,
@@ -260,12 +264,17 @@ function hardwareTypes({ config, clock, bmcs, images }: DriverParts): readonly H
           stream: streamImage,
         }),
       ],
+      ["ramdisk", ramdiskDeploy({ ...clean, isServed: (path) => liesIn(config.image.fileDirs, path) })],
     ]),
     inspect: new Map([
       ["agent", agentInspect({ waitTimeout: conductor.inspectCallbackTimeout, fastTrack: conductor.fastTrack })],
     ]),
   };
   return [ipmiHardwareType({ bmcs, clock, powerLimits, ...network }), fakeHardware()];
+}
+
+function liesIn(directories: readonly string[], path: string): boolean {
+  return directories.some((directory) => normalize(path).startsWith(`${directory}/`));
 }
 
 interface ServiceParts {
@@ -290,6 +299,7 @@ async function openBootServices({ config, clock, log, store }: ServiceParts, sco
       boot: settings,
       loaders,
       ramdisk: { kernel: boot.kernel, initrd: boot.initrd },
+      isoDirectories: config.image.fileDirs,
       listen: [{ address, port: boot.httpPort }],
       mostConnections: MOST_HTTP_CONNECTIONS,
     }),
@@ -306,7 +316,7 @@ async function openBootServices({ config, clock, log, store }: ServiceParts, sco
       // A file that the operator put there goes before one that is made.
       sources: [
         ({ file }) => loaders.open(file),
-        grubSource({ store, boot: settings, clock, ramdisk: { kernel: boot.kernel, initrd: boot.initrd } }),
+        loaderConfigSource({ store, boot: settings, clock, ramdisk: { kernel: boot.kernel, initrd: boot.initrd } }),
       ],
       limits: TFTP_LIMITS,
     }),
@@ -371,13 +381,15 @@ async function interfaceSocket(
   return await DatagramSocket.open({ kind: "fd", fd, broadcast });
 }
 
-/** Where Debian's packages shim-signed and grub-efi-amd64-signed put what Secure Boot starts, by the names it asks for. */
-const SIGNED_LOADERS: readonly (readonly [string, string])[] = [
+/** Where Debian's packages shim-signed, grub-efi-amd64-signed and memtest86+ put their programs, by the names they are asked for. */
+const PACKAGED_LOADERS: readonly (readonly [string, string])[] = [
   ["shimx64.efi", "/usr/lib/shim/shimx64.efi.signed"],
   ["grubx64.efi", "/usr/lib/grub/x86_64-efi-signed/grubnetx64.efi.signed"],
+  [memoryTests.bios, "/boot/memtest86+x64.bin"],
+  [memoryTests.efi, "/boot/memtest86+x64.efi"],
 ];
 
-/** The files of the loader directories by name; of the same name in two, the first directory's; then the signed ones. */
+/** The files of the loader directories by name; of the same name in two, the first directory's; then those of other packages. */
 function loaderFiles(directories: readonly string[]): ReadonlyMap<string, string> {
   const files = new Map<string, string>();
   for (const directory of directories) {
@@ -394,7 +406,7 @@ function loaderFiles(directories: readonly string[]): ReadonlyMap<string, string
     }
     for (const name of names) if (!files.has(name)) files.set(name, join(directory, name));
   }
-  for (const [name, path] of SIGNED_LOADERS) if (!files.has(name)) files.set(name, path);
+  for (const [name, path] of PACKAGED_LOADERS) if (!files.has(name)) files.set(name, path);
   return files;
 }
 

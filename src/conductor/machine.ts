@@ -97,7 +97,7 @@ export class ConductedMachine implements Machine {
   }
 
   async prepareInstanceBoot(): Promise<void> {
-    const { target, device } = this.#interfaces.boot.instance;
+    const { target, device } = this.#interfaces.boot.instance(this.#task());
     await this.setBootTarget(target);
     await this.#interfaces.management.setBootDevice(
       this.#task(),

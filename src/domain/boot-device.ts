@@ -3,5 +3,8 @@ export type BootDevice = "pxe" | "disk" | "cdrom" | "bios" | "safe" | "wanboot" 
 
 export type BootMode = "bios" | "uefi";
 
-/** What the three boot services give a machine that asks: nothing of ours, the ramdisk, or its own disk. */
-export type BootTarget = "none" | "ramdisk" | "disk";
+/**
+ * What the three boot services give a machine that asks: nothing of ours, the ramdisk, its own disk, or what its
+ * instance names (an ISO, a kernel).
+ */
+export type BootTarget = "none" | "ramdisk" | "disk" | "network";

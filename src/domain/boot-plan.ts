@@ -3,7 +3,9 @@ import { assertNever } from "../core/fault.ts";
 import { stringProperty } from "../core/json.ts";
 import type { Firmware, Processor } from "./boot-firmware.ts";
 import { capability } from "./capabilities.ts";
-import { ramdiskKernelArguments } from "./kernel-arguments.ts";
+import type { BootScript } from "./boot-script.ts";
+import { appendedArguments, ramdiskKernelArguments } from "./kernel-arguments.ts";
+import { isBootUrl, networkInstance } from "./network-instance.ts";
 import type { Node, Port } from "./node.ts";
 
 /** What the operator decided about booting. */
@@ -38,6 +40,9 @@ export const defaultLoaders: readonly Loader[] = [
 /** Debian's shim, which starts GRUB from beside it; GRUB asks for `grub/grub.cfg-01-MAC`. */
 export const defaultSignedLoaders: readonly Loader[] = [{ platform: "efi", processor: "x86_64", file: "shimx64.efi" }];
 
+/** Programs of Debian's package memtest86+, by their names below /loader/. */
+export const memoryTests = { bios: "memtest86+x64.bin", efi: "memtest86+x64.efi" } as const;
+
 /** Our services as this machine reaches them. */
 export interface BootServices {
   readonly address: Ipv4Address;
@@ -69,15 +74,11 @@ export type NetworkBoot =
       readonly reason: string;
     };
 
-/** What iPXE is told to do. */
-export type BootScript =
-  | { readonly kind: "linux"; readonly kernel: string; readonly initrd: string; readonly arguments: readonly string[] }
-  /** Leave the network, boot the machine's own disk. */
-  | { readonly kind: "local-disk" };
+export type BootPlanTarget = "ramdisk" | "disk" | "none" | "instance" | "memory-test";
 
 /** Everything that DHCP, TFTP and boot HTTP do for one machine, so that the three cannot disagree. */
 export interface BootPlan {
-  readonly target: "ramdisk" | "disk" | "none";
+  readonly target: BootPlanTarget;
   readonly reason: string;
   readonly network: NetworkBoot;
   readonly script: BootScript;
@@ -85,74 +86,93 @@ export interface BootPlan {
 
 /** Pure and total: the same machine in the same state gets the same plan from every service. */
 export function planBoot(query: BootQuery): BootPlan {
-  const { target, reason } = targetOf(query);
-  switch (target) {
-    case "none":
-    case "disk":
-      return { target, reason, network: { kind: "silent", reason }, script: { kind: "local-disk" } };
-    case "ramdisk":
-      return { target, reason, network: firstFile(query, reason), script: ramdiskScript(query) };
-    default:
-      return assertNever(target);
-  }
+  const { target, reason, script } = targetOf(query);
+  const network: NetworkBoot =
+    script.kind === "local-disk" ? { kind: "silent", reason } : firstFile(query, script, reason);
+  return { target, reason, network, script };
 }
 
-function targetOf({ node, port, policy }: BootQuery): { readonly target: BootPlan["target"]; readonly reason: string } {
+const localDisk: BootScript = { kind: "local-disk" };
+
+function targetOf(query: BootQuery): Pick<BootPlan, "target" | "reason" | "script"> {
+  const { node, port, policy } = query;
   if (node === undefined || port === undefined) {
     return policy.discovery
-      ? { target: "ramdisk", reason: "unknown machine, discovery is on" }
-      : { target: "none", reason: "port unknown and discovery off" };
+      ? { target: "ramdisk", reason: "unknown machine, discovery is on", script: ramdiskScript(query) }
+      : { target: "none", reason: "port unknown and discovery off", script: localDisk };
   }
-  if (!port.pxeEnabled) return { target: "none", reason: "the port has pxe_enabled false" };
+  if (!port.pxeEnabled) return { target: "none", reason: "the port has pxe_enabled false", script: localDisk };
+  const state = node.provisionState;
+  if (node.bootTarget === "ramdisk")
+    return { target: "ramdisk", reason: `${state}: the ramdisk is ordered`, script: ramdiskScript(query) };
+  if (isTrue(capability(node, "memory_test"))) {
+    return { target: "memory-test", reason: `${state}: capability memory_test`, script: memoryTestScript(query) };
+  }
   switch (node.bootTarget) {
-    case "ramdisk":
-      return { target: "ramdisk", reason: `${node.provisionState}: the ramdisk is ordered` };
     case "disk":
-      return { target: "disk", reason: `${node.provisionState}: its own disk` };
+      return { target: "disk", reason: `${state}: its own disk`, script: localDisk };
     case "none":
-      return { target: "none", reason: `${node.provisionState}: nothing is ordered` };
+      return { target: "none", reason: `${state}: nothing is ordered`, script: localDisk };
+    case "network": {
+      const script = instanceScript(query, node);
+      return script === undefined
+        ? {
+            target: "none",
+            reason: `${state}: instance_info names nothing to boot over the network`,
+            script: localDisk,
+          }
+        : { target: "instance", reason: `${state}: its ${script.kind === "iso" ? "ISO" : "kernel"}`, script };
+    }
     default:
       return assertNever(node.bootTarget);
   }
 }
 
-function firstFile(query: BootQuery, reason: string): NetworkBoot {
+function firstFile(query: BootQuery, script: BootScript, reason: string): NetworkBoot {
   const { firmware, mac, node, services, policy } = query;
   if (firmware.program === "system")
     return { kind: "silent", reason: `${reason}; asked by an operating system, not by firmware` };
-  if (firmware.processor !== null && !policy.ramdisks.includes(firmware.processor))
+  const ramdisk = script.kind === "linux" && script.of === "ramdisk";
+  if (ramdisk && firmware.processor !== null && !policy.ramdisks.includes(firmware.processor))
     return { kind: "silent", reason: `${reason}; no ramdisk for ${firmware.processor}` };
-  const http = `http://${services.address}:${services.httpPort}`;
+  const secure = wantsSecureBoot(node);
+  if (secure && script.kind !== "linux")
+    return { kind: "silent", reason: `${reason}; not under Secure Boot, where GRUB cannot start it` };
+  const http = httpRoot(services);
+  const byHttp = { kind: "file", by: "http", server: services.address } as const;
   if (firmware.program === "ipxe" && firmware.http) {
     const file = `${http}/boot/${scriptName(mac)}`;
-    return {
-      kind: "file",
-      file,
-      by: "http",
-      server: services.address,
-      vendorClass: null,
-      reason: `${reason}; iPXE gets its script`,
-    };
+    return { ...byHttp, file, vendorClass: null, reason: `${reason}; iPXE gets its script` };
   }
-  const loaders = wantsSecureBoot(node) ? policy.signedLoaders : policy.loaders;
+  if (firmware.program === "uefi-http" && script.kind === "iso") {
+    return { ...byHttp, file: script.url, vendorClass: "HTTPClient", reason: `${reason}; the firmware loads it` };
+  }
+  const loaders = secure ? policy.signedLoaders : policy.loaders;
   const loader = loaders.find((row) => row.platform === firmware.platform && row.processor === firmware.processor);
   if (loader === undefined) return { kind: "silent", reason: `${reason}; no loader for ${firmware.architecture}` };
   const why = `${reason}; ${firmware.architecture} gets ${loader.file}`;
-  if (firmware.program === "uefi-http") {
-    const file = `${http}/loader/${loader.file}`;
-    return { kind: "file", file, by: "http", server: services.address, vendorClass: "HTTPClient", reason: why };
-  }
+  if (firmware.program === "uefi-http")
+    return { ...byHttp, file: `${http}/loader/${loader.file}`, vendorClass: "HTTPClient", reason: why };
   return { kind: "file", file: loader.file, by: "tftp", server: services.address, vendorClass: null, reason: why };
 }
 
+function httpRoot(services: BootServices): string {
+  return `http://${services.address}:${services.httpPort}`;
+}
+
+function isTrue(value: string | undefined): boolean {
+  return value?.toLowerCase() === "true";
+}
+
 function wantsSecureBoot(node: Node | undefined): boolean {
-  return node !== undefined && capability(node, "secure_boot")?.toLowerCase() === "true";
+  return node !== undefined && isTrue(capability(node, "secure_boot"));
 }
 
 function ramdiskScript({ mac, node, services, policy }: BootQuery): BootScript {
-  const http = `http://${services.address}:${services.httpPort}`;
+  const http = httpRoot(services);
   return {
     kind: "linux",
+    of: "ramdisk",
     kernel: ownFile(node, "deploy_kernel") ?? `${http}/ramdisk/kernel`,
     initrd: ownFile(node, "deploy_ramdisk") ?? `${http}/ramdisk/initrd`,
     arguments: ramdiskKernelArguments({
@@ -165,13 +185,54 @@ function ramdiskScript({ mac, node, services, policy }: BootQuery): BootScript {
   };
 }
 
+function instanceScript({ mac, services, policy }: BootQuery, node: Node): BootScript | undefined {
+  const instance = networkInstance(node);
+  switch (instance?.kind) {
+    case undefined:
+      return undefined;
+    case "iso":
+      return {
+        kind: "iso",
+        url: isBootUrl(instance.source) ? instance.source : `${httpRoot(services)}/boot/${isoName(mac)}`,
+      };
+    case "linux": {
+      const { kernel, initrd } = instance;
+      return {
+        kind: "linux",
+        of: "instance",
+        kernel,
+        initrd,
+        arguments: appendedArguments(node, policy.kernelArguments),
+      };
+    }
+    default:
+      return assertNever(instance);
+  }
+}
+
+function memoryTestScript({ services, policy }: BootQuery): BootScript {
+  const root = `${httpRoot(services)}/loader`;
+  return {
+    kind: "memory-test",
+    bios: `${root}/${memoryTests.bios}`,
+    efi: `${root}/${memoryTests.efi}`,
+    // The same console as the ramdisk's; it knows no other argument of Linux.
+    arguments: policy.kernelArguments.split(/\s+/).filter((argument) => argument.startsWith("console=ttyS")),
+  };
+}
+
 /** A kernel or initrd that the node names for itself; only what iPXE can fetch. */
 function ownFile(node: Node | undefined, key: "deploy_kernel" | "deploy_ramdisk"): string | undefined {
   const url = node === undefined ? undefined : stringProperty(node.driverInfo, key);
-  return url !== undefined && /^https?:\/\//.test(url) ? url : undefined;
+  return url !== undefined && isBootUrl(url) ? url : undefined;
 }
 
 /** `52-54-00-12-34-56.ipxe` */
 export function scriptName(mac: MacAddress): string {
   return `${mac.replaceAll(":", "-")}.ipxe`;
+}
+
+/** `52-54-00-12-34-56.iso`: the instance's ISO, where it is a file on the appliance. */
+export function isoName(mac: MacAddress): string {
+  return `${mac.replaceAll(":", "-")}.iso`;
 }

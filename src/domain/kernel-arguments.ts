@@ -27,10 +27,15 @@ export function ramdiskKernelArguments(boot: RamdiskArguments): readonly string[
     // PXELINUX's form: hardware type, then the address with hyphens.
     `BOOTIF=01-${mac.replaceAll(":", "-")}`,
     ...(inspects ? [`ipa-inspection-callback-url=${apiUrl}/v1/continue_inspection`] : []),
-    ...appended(node, defaults)
-      .split(/\s+/)
-      .filter((argument) => argument !== ""),
+    ...appendedArguments(node, defaults),
   ];
+}
+
+/** The operator's defaults, or the node's `kernel_append_params` with them in the place of `%default%`. */
+export function appendedArguments(node: Node | undefined, defaults: string): readonly string[] {
+  return appended(node, defaults)
+    .split(/\s+/)
+    .filter((argument) => argument !== "");
 }
 
 function appended(node: Node | undefined, defaults: string): string {

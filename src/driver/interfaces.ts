@@ -51,11 +51,16 @@ export interface ManagementInterface {
   getBootDevice(task: Task, options: CallOptions): Promise<BootDeviceSetting | null>;
 }
 
-/** How the machine comes to the ramdisk or to its own disk. Pure: the services follow what the conductor stores. */
+export interface BootOrder {
+  readonly target: BootTarget;
+  readonly device: BootDevice;
+}
+
+/** How the machine comes to the ramdisk or to its instance. Pure: the services follow what the conductor stores. */
 export interface BootInterface {
   validate(task: Task): void;
-  readonly ramdisk: { readonly target: BootTarget; readonly device: BootDevice };
-  readonly instance: { readonly target: BootTarget; readonly device: BootDevice };
+  readonly ramdisk: BootOrder;
+  instance(task: Task): BootOrder;
 }
 
 /** What a step may answer; failure throws a Fault. */

@@ -1,7 +1,10 @@
-import type { BootInterface, Task } from "./interfaces.ts";
 import { invalid } from "../core/fault.ts";
+import type { BootInterface, Task } from "./interfaces.ts";
 
-/** Network boot through ironrack's own DHCP, TFTP and HTTP; the instance boots from its own disk. Ironic's name: `ipxe`. */
+/**
+ * Network boot through ironrack's own DHCP, TFTP and HTTP; the instance boots from its own disk, or, with the
+ * deploy interface `ramdisk`, over the network each time. Ironic's name: `ipxe`.
+ */
 export const ipxeBoot: BootInterface = {
   validate(task: Task): void {
     if (!task.ports.some((port) => port.pxeEnabled)) {
@@ -12,5 +15,6 @@ export const ipxeBoot: BootInterface = {
     }
   },
   ramdisk: { target: "ramdisk", device: "pxe" },
-  instance: { target: "disk", device: "disk" },
+  instance: ({ node }) =>
+    node.interfaces.deploy !== "ramdisk" ? { target: "disk", device: "disk" } : { target: "network", device: "pxe" },
 };

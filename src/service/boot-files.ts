@@ -41,6 +41,16 @@ export class BootFiles {
   }
 }
 
+/** The file of this path, which must lie in one of the directories, also once links are followed; or null. @throws Fault storage */
+export async function openFileIn(directories: readonly string[], path: string): Promise<BootFile | null> {
+  for (const root of directories) {
+    if (!path.startsWith(`${root}${sep}`)) continue;
+    const found = await inside(root, path.slice(root.length + 1));
+    if (found !== null) return await openBootFile(found);
+  }
+  return null;
+}
+
 /** Where the name leads once links are followed, if that is below the root. */
 async function inside(root: string, name: string): Promise<string | null> {
   try {

@@ -7,8 +7,9 @@ import { type Clock } from "../core/clock.ts";
 import { Fault, isFault, toFault } from "../core/fault.ts";
 import type { Log } from "../core/log.ts";
 import { type Firmware, systemFirmware } from "../domain/boot-firmware.ts";
+import { isBootUrl, networkInstance } from "../domain/network-instance.ts";
 import type { LeaseReader } from "../domain/store.ts";
-import { type BootFile, type BootFiles, memoryFile, openBootFile } from "./boot-files.ts";
+import { type BootFile, type BootFiles, memoryFile, openBootFile, openFileIn } from "./boot-files.ts";
 import { type BootDirectory, type BootSettings, findMachine, planFor, servicesAt } from "./boot-lookup.ts";
 import { bootScriptText, entryScriptText } from "./boot-script.ts";
 import { answerFile } from "./http-range.ts";
@@ -20,6 +21,8 @@ export interface BootHttpOptions {
   readonly boot: BootSettings;
   readonly loaders: BootFiles;
   readonly ramdisk: { readonly kernel: string; readonly initrd: string };
+  /** Where the ISOs lie that nodes may name by path. */
+  readonly isoDirectories: readonly string[];
   /** Where to listen; each becomes a server of its own. */
   readonly listen: readonly { readonly address: string; readonly port: number }[];
   readonly mostConnections: number;
@@ -51,7 +54,10 @@ const CONTENT_TYPES: readonly (readonly [string, string])[] = [
   [".cfg", "text/plain; charset=utf-8"],
 ];
 
-/** Loaders, scripts, kernel and initrd over HTTP. */
+/** The script and the ISO of one machine. */
+const OWN_FILE = /^\/boot\/([0-9a-fA-F]{2}(?:[-:][0-9a-fA-F]{2}){5})\.(ipxe|iso)$/;
+
+/** Loaders, scripts, kernel, initrd and ISOs over HTTP. */
 export class BootHttp implements AsyncDisposable {
   readonly #options: BootHttpOptions;
   readonly #servers: Server[] = [];
@@ -145,8 +151,10 @@ export class BootHttp implements AsyncDisposable {
     if (path.startsWith("/loader/")) return await this.#options.loaders.open(path.slice("/loader/".length));
     if (path === "/boot.ipxe")
       return this.#rendered(entryScriptText(`http://${request.headers.host ?? ipv4Of(request.socket.localAddress)}`));
-    const name = /^\/boot\/([0-9a-fA-F]{2}(?:[-:][0-9a-fA-F]{2}){5})\.ipxe$/.exec(path)?.[1];
-    return name === undefined ? null : this.#rendered(this.#script(parseMacAddress(name), request));
+    const [, name, kind] = OWN_FILE.exec(path) ?? [];
+    if (name === undefined) return null;
+    const mac = parseMacAddress(name);
+    return kind === "iso" ? await this.#iso(mac, request) : this.#rendered(this.#script(mac, request));
   }
 
   #script(mac: MacAddress, request: IncomingMessage): string {
@@ -156,6 +164,18 @@ export class BootHttp implements AsyncDisposable {
     const plan = planFor(known, boot, { mac, firmware: askingIpxe, services: servicesAt(boot, address) });
     const name = known.node?.name ?? known.node?.uuid ?? mac;
     return bootScriptText(plan.script, `${name}: ${plan.reason}`);
+  }
+
+  /** The ISO that the machine's instance names by path: to the machine itself, while it is to boot it. */
+  async #iso(mac: MacAddress, request: IncomingMessage): Promise<BootFile | null> {
+    const { store, isoDirectories } = this.#options;
+    const { node } = findMachine(store, mac);
+    const instance = node?.bootTarget === "network" ? networkInstance(node) : undefined;
+    if (instance?.kind !== "iso" || isBootUrl(instance.source)) return null;
+    const peer = ipv4Of(request.socket.remoteAddress) as Ipv4Address;
+    if (store.leases.byAddress(peer)?.mac !== mac)
+      throw new Fault("refused", "http.foreign", `${peer} is not the address of ${mac}`);
+    return await openFileIn(isoDirectories, instance.source);
   }
 
   #rendered(text: string): BootFile {
@@ -185,6 +205,7 @@ export class BootHttp implements AsyncDisposable {
 const STATUS: Readonly<Partial<Record<Fault["kind"], number>>> = {
   invalid: 400,
   malformed: 400,
+  refused: 403,
   "not-found": 404,
   unsupported: 405,
   cancelled: 499,

@@ -1,4 +1,5 @@
-import type { BootScript } from "../domain/boot-plan.ts";
+import { assertNever } from "../core/fault.ts";
+import type { BootScript } from "../domain/boot-script.ts";
 import { type IpxeCommand, renderIpxeScript } from "../protocol/ipxe/script.ts";
 
 /** The first hard disk, as the BIOS numbers it. */
@@ -14,24 +15,49 @@ export function bootScriptText(script: BootScript, note: string): string {
 }
 
 function commands(script: BootScript): readonly IpxeCommand[] {
-  if (script.kind === "local-disk") {
-    return [
-      { kind: "if-efi", go: "leave" },
-      // Most BIOSes would come back here from a mere exit; the disk's own boot record is started instead.
-      { kind: "sanboot-disk", drive: FIRST_DISK, orGo: "leave" },
-      { kind: "label", name: "leave" },
-      // Failure makes UEFI go on with the next entry of BootOrder; success would end in its menu.
-      { kind: "exit", status: 1 },
-    ];
+  switch (script.kind) {
+    case "local-disk":
+      return [
+        { kind: "if-efi", go: "leave" },
+        // Most BIOSes would come back here from a mere exit; the disk's own boot record is started instead.
+        { kind: "sanboot-disk", drive: FIRST_DISK, orGo: "leave" },
+        { kind: "label", name: "leave" },
+        // Failure makes UEFI go on with the next entry of BootOrder; success would end in its menu.
+        { kind: "exit", status: 1 },
+      ];
+    case "linux": {
+      const { kernel, initrd } = script;
+      // Under UEFI the kernel's own loader takes the initrd by this name; under BIOS the argument means nothing.
+      const named = initrd === null ? [] : ["initrd=initrd"];
+      return againAndAgain(`the ${script.of}`, [
+        { kind: "kernel", url: kernel, arguments: [...named, ...script.arguments], orGo: "again" },
+        ...(initrd === null ? [] : [{ kind: "initrd", url: initrd, name: "initrd", orGo: "again" } as const]),
+        { kind: "boot", orGo: "again" },
+      ]);
+    }
+    case "iso":
+      return againAndAgain("the ISO", [{ kind: "sanboot", url: script.url, drive: FIRST_DISK, orGo: "again" }]);
+    case "memory-test":
+      return againAndAgain("memtest86+", [
+        { kind: "if-efi", go: "efi" },
+        { kind: "kernel", url: script.bios, arguments: script.arguments, orGo: "again" },
+        { kind: "boot", orGo: "again" },
+        { kind: "label", name: "efi" },
+        { kind: "kernel", url: script.efi, arguments: script.arguments, orGo: "again" },
+        { kind: "boot", orGo: "again" },
+      ]);
+    default:
+      return assertNever(script);
   }
+}
+
+/** The commands, which go to `again` when they fail: the network or the appliance may be away for a moment. */
+function againAndAgain(what: string, body: readonly IpxeCommand[]): readonly IpxeCommand[] {
   return [
     { kind: "label", name: "load" },
-    // Under UEFI the kernel's own loader takes the initrd by this name; under BIOS the argument means nothing.
-    { kind: "kernel", url: script.kernel, arguments: ["initrd=initrd", ...script.arguments], orGo: "again" },
-    { kind: "initrd", url: script.initrd, name: "initrd", orGo: "again" },
-    { kind: "boot", orGo: "again" },
+    ...body,
     { kind: "label", name: "again" },
-    { kind: "echo", text: "ironrack: the ramdisk did not load; trying again in 5 s" },
+    { kind: "echo", text: `ironrack: ${what} did not load; trying again in 5 s` },
     { kind: "wait", seconds: 5 },
     { kind: "go", label: "load" },
   ];

@@ -157,6 +157,7 @@ function defaults(directory: string): BootServerOptions {
     probe: false,
     proxy: false,
     nodes: [],
+    isoDirectories: [directory],
     discovery: false,
     loaders: { "undionly.kpxe": "/usr/lib/ipxe/undionly.kpxe", "snponly.efi": "/usr/lib/ipxe/snponly.efi" },
     tftpRoot: null,

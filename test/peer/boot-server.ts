@@ -11,6 +11,7 @@ import {
 } from "../../src/core/brand.ts";
 import { SystemClock } from "../../src/core/clock.ts";
 import { bindUdpToInterface, setPeerHardwareAddress } from "../../src/core/native-addon.ts";
+import type { JsonObject } from "../../src/core/json.ts";
 import { openLog } from "../../src/core/log.ts";
 import { Scope } from "../../src/core/scope.ts";
 import { millis, seconds } from "../../src/core/units.ts";
@@ -24,7 +25,7 @@ import { BootFiles } from "../../src/service/boot-files.ts";
 import { BootHttp } from "../../src/service/boot-http.ts";
 import { DhcpService, type DhcpServiceOptions, type DhcpSubnet } from "../../src/service/dhcp-service.ts";
 import { ProxyDhcpService } from "../../src/service/proxy-dhcp-service.ts";
-import { grubSource } from "../../src/service/grub-source.ts";
+import { loaderConfigSource } from "../../src/service/loader-config-source.ts";
 import { TftpService } from "../../src/service/tftp-service.ts";
 import { openStore } from "../../src/store/level-store.ts";
 import { openMemoryStore } from "../../src/store/memory-store.ts";
@@ -48,7 +49,14 @@ export interface BootServerOptions {
   readonly unicast: boolean;
   /** Addresses are probed by ARP before they are offered. */
   readonly probe: boolean;
-  readonly nodes: readonly { readonly mac: string; readonly bootTarget: BootTarget; readonly secureBoot?: boolean }[];
+  readonly nodes: readonly {
+    readonly mac: string;
+    readonly bootTarget: BootTarget;
+    readonly secureBoot?: boolean;
+    readonly instanceInfo?: JsonObject;
+  }[];
+  /** Where the ISOs lie that nodes may name by path. */
+  readonly isoDirectories: readonly string[];
   readonly discovery: boolean;
   readonly loaders: Readonly<Record<string, string>>;
   readonly tftpRoot: string | null;
@@ -73,9 +81,9 @@ async function main(options: BootServerOptions): Promise<void> {
       : await openStore({ directory: options.storeDirectory, clock, log, key: new Uint8Array(32).fill(7) }),
   );
   await store.commit((tx) => {
-    options.nodes.forEach(({ mac, bootTarget, secureBoot }, at) => {
+    options.nodes.forEach(({ mac, bootTarget, secureBoot, instanceInfo = {} }, at) => {
       const properties = secureBoot === true ? { capabilities: "boot_mode:uefi,secure_boot:true" } : {};
-      const node = aNode(at, { bootTarget, properties });
+      const node = aNode(at, { bootTarget, properties, instanceInfo });
       tx.nodes.put(node);
       tx.ports.put(aPort(at, node.uuid, { address: parseMacAddress(mac) }));
     });
@@ -102,6 +110,7 @@ async function main(options: BootServerOptions): Promise<void> {
       boot,
       loaders: files,
       ramdisk: { kernel: options.kernel, initrd: options.initrd },
+      isoDirectories: options.isoDirectories,
       listen: [{ address: options.address, port: options.httpPort }],
       mostConnections: 1024,
     }),
@@ -116,7 +125,7 @@ async function main(options: BootServerOptions): Promise<void> {
       // A file that somebody put there goes before one that is made.
       sources: [
         ({ file }) => files.open(file),
-        grubSource({ store, boot, clock, ramdisk: { kernel: options.kernel, initrd: options.initrd } }),
+        loaderConfigSource({ store, boot, clock, ramdisk: { kernel: options.kernel, initrd: options.initrd } }),
       ],
       limits: { blksize: 1468, windowsize: 64, transfers: 512, transfersPerClient: 16 },
     }),

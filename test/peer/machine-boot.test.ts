@@ -1,16 +1,15 @@
 import assert from "node:assert/strict";
-import { copyFileSync, existsSync, readdirSync, readFileSync } from "node:fs";
+import { copyFileSync, existsSync, readdirSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { Child } from "../rack/child.ts";
-import { OVMF_CODE, OVMF_VARIABLES } from "../rack/qemu-arguments.ts";
 import { BootLab, SERVER, SERVER_PORT_HTTP } from "./boot-lab.ts";
+import { consoleSays, fetched, firmwareOvmf, machine, TAP } from "./boot-machine.ts";
 import { unpackedPackage } from "./unpacked-package.ts";
 
 const MAC = "52:54:00:79:00:77";
 const HTTP = `http://${SERVER}:${SERVER_PORT_HTTP}`;
-const TAP = ["ip tuntap add tap0 mode tap", "ip link set tap0 master br0 up"];
 
 /** Programs of Debian's package ipxe that iPXE takes for a kernel: enough to see that the kernel is fetched and started. */
 const BIOS_KERNEL = "/usr/lib/ipxe/ipxe.lkrn";
@@ -36,71 +35,6 @@ function ramdiskFiles(): { readonly kernel: string; readonly initrd: string } {
 
 function withoutRamdisk(): string | false {
   return existsSync(ramdiskFiles().initrd) ? false : "the ramdisk is not built (test/setup.sh ramdisk)";
-}
-
-/** A machine without a disk; TCG, as test/rack/qemu-arguments.ts says why. Its serial line goes to `console`. */
-function machine(lab: BootLab, nic: string, more: readonly string[]): Child {
-  return lab.enclosure.spawn("rack", [
-    "qemu-system-x86_64",
-    "-machine",
-    "q35,smm=off,graphics=off",
-    "-accel",
-    "tcg,thread=multi",
-    "-cpu",
-    "max",
-    "-m",
-    "512",
-    "-nodefaults",
-    "-display",
-    "none",
-    "-no-reboot",
-    "-uuid",
-    "c1d7c0de-0001-4000-8000-000000000079",
-    "-netdev",
-    "tap,id=net0,ifname=tap0,script=no,downscript=no",
-    "-device",
-    nic,
-    "-serial",
-    `file:${join(lab.directory, "console")}`,
-    ...more,
-  ]);
-}
-
-function firmwareOvmf(lab: BootLab): readonly string[] {
-  const variables = join(lab.directory, "vars.fd");
-  copyFileSync(OVMF_VARIABLES, variables);
-  return [
-    "-object",
-    "rng-random,id=rng0,filename=/dev/urandom",
-    "-device",
-    "virtio-rng-pci,rng=rng0",
-    "-drive",
-    `if=pflash,format=raw,unit=0,readonly=on,file=${OVMF_CODE}`,
-    "-drive",
-    `if=pflash,format=raw,unit=1,file=${variables}`,
-  ];
-}
-
-async function consoleSays(lab: BootLab, what: RegExp, within_s: number): Promise<void> {
-  for (let waited = 0; waited < within_s; waited += 1) {
-    if (what.test(readFileSync(join(lab.directory, "console"), "latin1"))) return;
-    await lab.wait(1);
-  }
-  throw new Error(`the console says:\n${readFileSync(join(lab.directory, "console"), "latin1").slice(-3000)}`);
-}
-
-async function fetched(lab: BootLab, path: string, within_s: number): Promise<void> {
-  try {
-    await lab.logged(
-      (line) => line["event"] === "http.served" && line["path"] === path && line["status"] === 200,
-      within_s,
-    );
-  } catch (error) {
-    throw new Error(
-      `${path} was not fetched; console:\n${readFileSync(join(lab.directory, "console"), "latin1").slice(-3000)}`,
-      { cause: error },
-    );
-  }
 }
 
 test("SeaBIOS with an iPXE ROM gets its script at once, then kernel and initrd", async () => {

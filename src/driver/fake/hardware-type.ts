@@ -57,7 +57,7 @@ function fakeManagement(devices: Map<NodeUuid, BootDeviceSetting>): ManagementIn
 const fakeBoot: BootInterface = {
   validate() {},
   ramdisk: { target: "none", device: "pxe" },
-  instance: { target: "none", device: "disk" },
+  instance: () => ({ target: "none", device: "disk" }),
 };
 
 function nothing(step: string, priority: number, kind: StepKind): Step {

@@ -39,6 +39,7 @@ const deviceFor: Readonly<Record<BootTarget, BootDevice | undefined>> = {
   none: undefined,
   ramdisk: "pxe",
   disk: "disk",
+  network: "pxe",
 };
 
 /** How long a machine may take to show the state that was asked for: switched, or asked to shut down by itself. */

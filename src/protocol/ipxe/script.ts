@@ -12,6 +12,8 @@ export type IpxeCommand =
   | { readonly kind: "isset"; readonly setting: string; readonly orGo: string }
   | { readonly kind: "if-efi"; readonly go: string }
   | { readonly kind: "sanboot-disk"; readonly drive: number; readonly orGo: string }
+  /** Boots from an image that is read over the network; under BIOS it becomes the drive. */
+  | { readonly kind: "sanboot"; readonly url: string; readonly drive: number; readonly orGo: string }
   | { readonly kind: "wait"; readonly seconds: number }
   | { readonly kind: "go"; readonly label: string }
   | { readonly kind: "reboot" }
@@ -45,6 +47,8 @@ function line(command: IpxeCommand): string {
       return `iseq \${platform} efi && goto ${command.go} ||`;
     case "sanboot-disk":
       return `sanboot --no-describe --drive 0x${command.drive.toString(16)} || goto ${command.orGo}`;
+    case "sanboot":
+      return `sanboot --no-describe --drive 0x${command.drive.toString(16)} ${plain(command.url)} || goto ${command.orGo}`;
     case "wait":
       return `sleep ${command.seconds}`;
     case "go":

@@ -118,6 +118,7 @@ test("the ramdisk is told where the API is, which NIC booted, and while inspecti
   const script = (node: Partial<Node>): BootPlan["script"] => plan(ipxe, { bootTarget: "ramdisk", ...node }).script;
   assert.deepEqual(script({ provisionState: "cleaning" }), {
     kind: "linux",
+    of: "ramdisk",
     kernel: "http://10.0.0.1:8080/ramdisk/kernel",
     initrd: "http://10.0.0.1:8080/ramdisk/initrd",
     arguments: ["ipa-api-url=http://10.0.0.1:6385", "ipa-debug=0", "BOOTIF=01-52-54-00-00-00-07", "console=ttyS0"],
@@ -149,4 +150,55 @@ test("a node's own deploy_kernel and deploy_ramdisk are fetched from where they 
   });
   assert.ok(script.kind === "linux");
   assert.deepEqual([script.kernel, script.initrd], ["http://site/k", "http://10.0.0.1:8080/ramdisk/initrd"]);
+});
+
+test("the instance of a machine that runs from memory is what instance_info names, each time it boots", () => {
+  const instance = (instanceInfo: Node["instanceInfo"]): Partial<Node> => ({ bootTarget: "network", instanceInfo });
+  const iso = plan(ipxe, instance({ boot_iso: "http://x/live.iso", kernel: "http://x/k" }));
+  assert.deepEqual([iso.target, file(iso)], ["instance", SCRIPT]);
+  assert.deepEqual(iso.script, { kind: "iso", url: "http://x/live.iso" });
+  assert.deepEqual(plan(ipxe, instance({ boot_iso: "/srv/live.iso" })).script, {
+    kind: "iso",
+    url: "http://10.0.0.1:8080/boot/52-54-00-00-00-07.iso",
+  });
+  assert.deepEqual(plan(ipxe, instance({ kernel: "http://x/k", kernel_append_params: "%default% quiet" })).script, {
+    kind: "linux",
+    of: "instance",
+    kernel: "http://x/k",
+    initrd: null,
+    arguments: ["console=ttyS0", "quiet"],
+  });
+  const nothing = plan(ipxe, instance({}));
+  assert.deepEqual([nothing.target, nothing.script.kind, nothing.network.kind], ["none", "local-disk", "silent"]);
+});
+
+test("UEFI HTTP boot loads an instance's ISO itself", () => {
+  const boot = plan(
+    { ...uefi, program: "uefi-http", http: true },
+    { bootTarget: "network", instanceInfo: { boot_iso: "http://x/live.iso" } },
+  );
+  assert.equal(file(boot), "http://x/live.iso");
+  assert.equal(boot.network.kind === "file" && boot.network.vendorClass, "HTTPClient");
+});
+
+test("the capability memory_test stands before the disk, and behind the ramdisk that work needs", () => {
+  const tested = (bootTarget: Node["bootTarget"]): BootPlan =>
+    plan(ipxe, { bootTarget, properties: { capabilities: "memory_test:true" } });
+  assert.equal(tested("ramdisk").target, "ramdisk");
+  assert.equal(tested("none").target, "memory-test");
+  assert.deepEqual(tested("disk").script, {
+    kind: "memory-test",
+    bios: "http://10.0.0.1:8080/loader/memtest86+x64.bin",
+    efi: "http://10.0.0.1:8080/loader/memtest86+x64.efi",
+    arguments: ["console=ttyS0"],
+  });
+  assert.equal(plan(ipxe, { bootTarget: "disk", properties: { capabilities: "memory_test:false" } }).target, "disk");
+});
+
+test("under Secure Boot nothing is begun that the signed GRUB cannot start", () => {
+  const secure = plan(uefi, {
+    bootTarget: "network",
+    instanceInfo: { boot_iso: "http://x/live.iso", capabilities: "secure_boot:true" },
+  });
+  assert.match(file(secure), /^silent: .*not under Secure Boot/);
 });

@@ -56,6 +56,7 @@ async function open(): Promise<Rig> {
       },
       loaders: new BootFiles({ named: new Map(), root: null }),
       ramdisk: { kernel, initrd },
+      isoDirectories: [],
       listen: [{ address: "127.0.0.1", port: 0 }],
       mostConnections: 64,
     }),

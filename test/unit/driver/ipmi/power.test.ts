@@ -189,6 +189,7 @@ test("with ipmi_force_boot_device the device of the node's boot target is set, o
   for (const [bootTarget, device] of [
     ["ramdisk", "pxe"],
     ["disk", "disk"],
+    ["network", "pxe"],
   ] as const) {
     const { bmc, set } = rig(true);
     await set("rebooting", taskWith({ ...info, ipmi_force_boot_device: true }, { bootTarget, bootMode: "uefi" }));

@@ -28,7 +28,10 @@ test("text from outside neither ends its line nor is expanded", () => {
 test("every label that a script goes to is there, once", () => {
   const scripts = [
     bootScriptText({ kind: "local-disk" }, "note"),
-    bootScriptText({ kind: "linux", kernel: "http://x/k", initrd: "http://x/i", arguments: [] }, "note"),
+    bootScriptText({ kind: "linux", of: "ramdisk", kernel: "http://x/k", initrd: "http://x/i", arguments: [] }, "note"),
+    bootScriptText({ kind: "linux", of: "instance", kernel: "http://x/k", initrd: null, arguments: [] }, "note"),
+    bootScriptText({ kind: "iso", url: "http://x/a.iso" }, "note"),
+    bootScriptText({ kind: "memory-test", bios: "http://x/b", efi: "http://x/e", arguments: [] }, "note"),
     entryScriptText("http://10.0.0.1:8081"),
   ];
   for (const script of scripts) {

@@ -38,7 +38,7 @@ import { ipxeBoot } from "./driver/ipxe-boot.ts";
 import { iscsiDeploy } from "./driver/iscsi-deploy.ts";
 import { ImageCache } from "./image/cache.ts";
 import { buildConfigDrive } from "./image/config-drive.ts";
-import { streamImage } from "./image/stream.ts";
+import { SharedStreams } from "./image/shared-streams.ts";
 import { SiteSession } from "./mqtt/site-session.ts";
 import { ArpProbe } from "./net/arp-probe.ts";
 import { BatchSocket } from "./net/batch-socket.ts";
@@ -239,6 +239,7 @@ interface DriverParts {
 /** The hardware types of this appliance, the first the most usual. */
 function hardwareTypes({ config, clock, bmcs, images }: DriverParts): readonly HardwareType[] {
   const { conductor, deploy, iscsi } = config;
+  const streams = new SharedStreams();
   const powerLimits = { hard: conductor.powerChangeTimeout, soft: conductor.softPowerOffTimeout };
   const cleanPriorities: Record<string, number> = {};
   if (deploy.eraseDevicesMetadataPriority !== null)
@@ -261,7 +262,7 @@ function hardwareTypes({ config, clock, bmcs, images }: DriverParts): readonly H
           initiatorIqn: iscsi.initiatorIqn,
           fetchImage: (image, options) => images.fetch(image, options),
           buildConfigDrive,
-          stream: streamImage,
+          write: (content, target, options) => streams.write(content, target, options),
         }),
       ],
       ["ramdisk", ramdiskDeploy({ ...clean, isServed: (path) => liesIn(config.image.fileDirs, path) })],

@@ -15,7 +15,7 @@
 namespace ironrack::addon {
 
 /// `Job` has run(on_progress) → Result<Outcome>, which blocks, and cancel(), from any thread. `Values` names Progress and Outcome and turns
-/// each into a value: to_value(env, …). Owned by itself from start() to the end's delivery, or to the end of the environment.
+/// each into a value: to_value(env, …); only on Node's thread. Owned by itself from start() to the end's delivery, or to the end of the environment.
 template <typename Job, typename Values>
 class Background {
  public:
@@ -23,21 +23,35 @@ class Background {
   Background(Napi::Env env, Napi::Function on_progress, Napi::Function on_end, Arguments&&... arguments)
       : env_(env), job_(std::forward<Arguments>(arguments)...), on_progress_(Napi::Persistent(on_progress)), on_end_(Napi::Persistent(on_end)) {}
 
-  /// The handle: { cancel() }.
+  /// A job that was begun: { cancel() } for JavaScript, to which methods may be added. They do nothing once the job is over.
+  struct Started {
+    Napi::Object handle;
+    std::weak_ptr<Background> background;
+
+    /// `act(job, call)` gives the method's value.
+    template <typename Act>
+    void method(const char* name, Act act) {
+      handle.Set(name, Napi::Function::New(handle.Env(), [weak = background, act](const Napi::CallbackInfo& call) -> Napi::Value {
+        const auto running = weak.lock();
+        return running ? act(running->job_, call) : call.Env().Undefined();
+      }, name));
+    }
+  };
+
   template <typename... Arguments>
-  static Napi::Object start(Napi::Env env, Napi::Function on_progress, Napi::Function on_end, Arguments&&... arguments) {
+  static Started start(Napi::Env env, Napi::Function on_progress, Napi::Function on_end, Arguments&&... arguments) {
     const auto self = std::make_shared<Background>(env, on_progress, on_end, std::forward<Arguments>(arguments)...);
     self->news_ = News::New(env, "ironrack job", 0, 1, self.get());
     // Registered after the news channel's own hook, so that this one runs before it: the thread is gone when the channel closes.
     napi_add_env_cleanup_hook(env, &Background::on_environment_end, self.get());
     self->self_ = self;
     self->thread_ = std::thread([job = self.get()] { job->work(); });
-    auto handle = Napi::Object::New(env);
-    handle.Set("cancel", Napi::Function::New(env, [weak = std::weak_ptr(self)](const Napi::CallbackInfo& call) {
-      if (const auto running = weak.lock()) running->job_.cancel();
+    Started started{Napi::Object::New(env), self};
+    started.method("cancel", [](Job& running, const Napi::CallbackInfo& call) {
+      running.cancel();
       return call.Env().Undefined();
-    }, "cancel"));
-    return handle;
+    });
+    return started;
   }
 
  private:
@@ -82,17 +96,18 @@ class Background {
       progress = std::exchange(progress_, std::nullopt);
       result = std::exchange(result_, std::nullopt);
     }
-    if (progress) on_progress_.Call({Values::to_value(env, *progress)});
+    if (progress) on_progress_.Call({values_.to_value(env, *progress)});
     if (!result) return;
     const auto keep = std::move(self_);
     napi_remove_env_cleanup_hook(env, &Background::on_environment_end, this);
     thread_.join();
     news_.Release();
-    on_end_.Call({*result ? env.Null() : Napi::Value(to_value(env, result->error())), *result ? Napi::Value(Values::to_value(env, **result)) : env.Null()});
+    on_end_.Call({*result ? env.Null() : Napi::Value(to_value(env, result->error())), *result ? Napi::Value(values_.to_value(env, **result)) : env.Null()});
   }
 
   Napi::Env env_;
   Job job_;
+  Values values_;
   Napi::FunctionReference on_progress_;
   Napi::FunctionReference on_end_;
   News news_;

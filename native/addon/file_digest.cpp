@@ -41,7 +41,7 @@ Napi::Value start_file_digest(const Napi::CallbackInfo& info) {
   auto path = arguments.text("path");
   auto algorithm = arguments.text("algorithm");
   if (env.IsExceptionPending()) return env.Undefined();
-  return Background<FileDigest, DigestValues>::start(env, info[1].As<Napi::Function>(), info[2].As<Napi::Function>(), std::move(path), std::move(algorithm));
+  return Background<FileDigest, DigestValues>::start(env, info[1].As<Napi::Function>(), info[2].As<Napi::Function>(), std::move(path), std::move(algorithm)).handle;
 }
 
 }  // namespace ironrack::addon

@@ -20,7 +20,7 @@ Napi::Value lock_file(const Napi::CallbackInfo& info);
 /// setPeerHardwareAddress({ interface, address, hardwareAddress })
 Napi::Value set_peer_hardware_address(const Napi::CallbackInfo& info);
 
-/// startStream(request, onProgress, onEnd) → { cancel() }
+/// startStream(request, onProgress, onEnd) → { add(target) → place or undefined, drop(place), cancel() }
 Napi::Value start_stream(const Napi::CallbackInfo& info);
 
 /// startFileDigest({ path, algorithm }, onProgress, onEnd) → { cancel() }

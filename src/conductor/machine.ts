@@ -10,6 +10,7 @@ import type { Store } from "../domain/store.ts";
 import type { Interfaces, Machine, Progress } from "../driver/interfaces.ts";
 import { change, nodeOf, record } from "./node-changes.ts";
 import type { ConductorSettings } from "./settings.ts";
+import { stepName } from "./step-plan.ts";
 
 const REPORT_INTERVAL_MS = 1000;
 
@@ -137,8 +138,24 @@ export class ConductedMachine implements Machine {
             step: this.#step,
             bytes: progress.bytes,
             total: progress.total,
+            ...(progress.resumed === undefined ? {} : { resumed: progress.resumed }),
             mb_s: Math.round(rate * 10) / 10,
           });
+        },
+        { durable: false },
+      )
+      .catch((error: unknown) => this.#parts.log.error("store.failed", { node: this.#uuid }, error));
+  }
+
+  keep(state: JsonObject): void {
+    this.#parts.store
+      .commit(
+        (tx) => {
+          const node = nodeOf(tx, this.#uuid);
+          const step = node.operation?.steps[node.operation.index];
+          // The step may have ended meanwhile: what it kept went with it.
+          if (node.operation === null || step === undefined || stepName(step) !== this.#step) return;
+          change(tx, this.#parts.clock, node, { operation: { ...node.operation, kept: state } });
         },
         { durable: false },
       )

@@ -51,6 +51,7 @@ export class OperationRunner implements AsyncDisposable {
       progress: { kind: "pending" },
       startedAt: instant(this.#parts.clock),
       attempt: 0,
+      kept: null,
     };
   }
 
@@ -250,6 +251,7 @@ export class OperationRunner implements AsyncDisposable {
       random,
       inspection: operation.kind === "inspect" ? ((await store.inventory.get(node.uuid)) ?? null) : null,
       attempt,
+      kept: operation.kept,
       signal,
       log,
     });
@@ -330,6 +332,7 @@ function advanced(operation: Operation, insert: readonly PlannedStep[]): Operati
     index: operation.index + 1,
     progress: { kind: "pending" },
     attempt: 0,
+    kept: null,
   };
 }
 

@@ -64,17 +64,23 @@ export interface NativeJob {
   cancel(): void;
 }
 
+export interface NativeStream extends NativeJob {
+  /** The target's place, or undefined when the stream takes no more. */
+  add(target: unknown): number | undefined;
+  drop(place: number): void;
+}
+
 export interface NativeJobNews {
   readonly onProgress: (progress: unknown) => void;
   readonly onEnd: (fault: NativeFault | null, outcome: unknown) => void;
 }
 
 /** How every job is begun: what is asked for, and who hears of it. */
-type StartJob = (
+type StartJob<Job extends NativeJob = NativeJob> = (
   request: unknown,
   onProgress: NativeJobNews["onProgress"],
   onEnd: NativeJobNews["onEnd"],
-) => NativeJob;
+) => Job;
 
 interface NativeAddon {
   bindUdpToInterface(binding: UdpBinding): number;
@@ -82,7 +88,7 @@ interface NativeAddon {
   sdNotify(state: string): boolean;
   lockFile(path: string): FileLock | false;
   setPeerHardwareAddress(peer: PeerHardwareAddress): void;
-  readonly startStream: StartJob;
+  readonly startStream: StartJob<NativeStream>;
   readonly startFileDigest: StartJob;
 }
 

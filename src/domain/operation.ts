@@ -45,6 +45,8 @@ export interface Operation {
   readonly startedAt: string;
   /** How often the present step was begun; a resumed step counts again. */
   readonly attempt: number;
+  /** What the present step noted so that its next attempt goes on from there; null: nothing. */
+  readonly kept: JsonObject | null;
 }
 
 /** Ironic's order of steps of equal priority. @source conductor/steps.py */

@@ -72,6 +72,8 @@ export type StepOutcome =
 export interface Progress {
   readonly bytes: number;
   readonly total: number;
+  /** Of `bytes`: those that an earlier attempt had done. */
+  readonly resumed?: number;
 }
 
 /** What the conductor does for a step; the step need not know the other drivers of its node. */
@@ -86,6 +88,11 @@ export interface Machine {
   power(target: PowerTarget): Promise<void>;
   /** Shown to people and sent to the site, at most once a second. */
   report(progress: Progress): void;
+  /**
+   * Notes how far the step is, for its next attempt: it survives the daemon's death, may be lost with the appliance's power, and
+   * goes with the step's end.
+   */
+  keep(state: JsonObject): void;
   /** What the ramdisk found, kept for the node; the agent's inventory as it came. */
   storeInventory(inventory: JsonObject): Promise<void>;
   /** Changes to the node's own fields that a step found out (properties, boot mode, …), merged key by key. */
@@ -106,6 +113,8 @@ export interface StepContext extends Task, CallOptions {
   /** The body of the agent's inspection call-back, for the step that waited for `inspection`. */
   readonly inspection: JsonObject | null;
   readonly attempt: number;
+  /** What an earlier attempt kept with `machine.keep`. */
+  readonly kept: JsonObject | null;
 }
 
 /** A step as its driver offers it. Data. */

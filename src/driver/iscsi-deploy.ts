@@ -1,10 +1,11 @@
-import { Fault } from "../core/fault.ts";
-import { numberProperty, stringProperty, type JsonObject } from "../core/json.ts";
+import { toFault } from "../core/fault.ts";
+import { numberProperty, objectProperty, stringProperty, type JsonObject } from "../core/json.ts";
 import { millis, type Millis } from "../core/units.ts";
 import type { Node } from "../domain/node.ts";
 import type { PlannedStep, StepKind } from "../domain/operation.ts";
 import { checkConfigDrive } from "../image/config-drive.ts";
-import type { HolePolicy, StreamRequest, StreamProgress, StreamResult, TargetResult } from "../image/stream.ts";
+import type { WriteOptions, Written } from "../image/shared-streams.ts";
+import type { Checkpoint, HolePolicy, IscsiTarget, StreamContent } from "../image/stream.ts";
 import { agentOf, type Agent, type AgentConnector } from "./agent.ts";
 import { agentCleanSteps, bootAgent, machineArguments, runInBandStep } from "./agent-clean.ts";
 import { instanceImage } from "./instance-image.ts";
@@ -28,7 +29,7 @@ export interface IscsiDeployOptions {
   readonly cleanCallbackTimeout: Millis;
   readonly cleanPriorities: Readonly<Record<string, number>>;
   readonly policy: HolePolicy;
-  readonly verify: StreamRequest["verify"];
+  readonly verify: StreamContent["verify"];
   readonly initiatorIqn: string;
   /** Brings an image to the local disk and checks its checksum. */
   readonly fetchImage: (
@@ -40,10 +41,8 @@ export interface IscsiDeployOptions {
     configdrive: string,
     options: CallOptions & Pick<Node, "uuid" | "name">,
   ) => Promise<string>;
-  readonly stream: (
-    request: StreamRequest,
-    options: { readonly signal: AbortSignal; readonly onProgress?: (progress: StreamProgress) => void },
-  ) => Promise<StreamResult>;
+  /** Writes an image onto one disk, together with others that want the same. */
+  readonly write: (content: StreamContent, target: IscsiTarget, options: WriteOptions) => Promise<Written>;
 }
 
 /**
@@ -121,63 +120,73 @@ async function writeImage(context: StepContext, options: IscsiDeployOptions): Pr
   using image = await fetchImage(context, options);
   const agent = agentOf(node, options.connect);
   const iqn = `iqn.2026-01.org.ironrack:${node.uuid}`;
+  const content: StreamContent = {
+    source: {
+      path: image.path,
+      format: wanted.format,
+      ...(wanted.checksum === undefined ? {} : { checksum: wanted.checksum }),
+    },
+    policy: options.policy,
+    verify: options.verify,
+  };
+  let kept = context.kept;
   for (let attempt = 1; ; attempt += 1) {
     const chap = { username: `ironrack-${context.random.token(6)}`, password: context.random.token(24) };
-    const target = await publish(agent, context, iqn, chap);
-    const { targets } = await options.stream(
-      {
-        source: {
-          path: image.path,
-          format: wanted.format,
-          ...(wanted.checksum === undefined ? {} : { checksum: wanted.checksum }),
+    const { device, ...target } = await publish(agent, context, iqn, chap);
+    const resume = checkpointOf(kept, device);
+    try {
+      const written = await options.write(
+        content,
+        {
+          address: portalAddress(node.agent?.callbackUrl ?? ""),
+          ...target,
+          iqn,
+          initiatorIqn: options.initiatorIqn,
+          chap,
+          checkpoints: true,
+          ...(resume === undefined ? {} : { resume }),
         },
-        targets: [
-          {
-            address: portalAddress(node.agent?.callbackUrl ?? ""),
-            port: target.port,
-            iqn,
-            lun: target.lun,
-            initiatorIqn: options.initiatorIqn,
-            chap,
+        {
+          signal,
+          onProgress: (progress, total) =>
+            machine.report({ bytes: progress.written + progress.skipped + progress.resumed, total }),
+          onCheckpoint: (checkpoint) => {
+            kept = { device, checkpoint };
+            machine.keep(kept);
           },
-        ],
-        policy: options.policy,
-        verify: options.verify,
-      },
-      {
-        signal,
-        onProgress: (progress) => {
-          const mine = progress.targets[0];
-          if (mine !== undefined) machine.report({ bytes: mine.written + mine.skipped, total: progress.virtualSize });
         },
-      },
-    );
-    const result = targets[0];
-    if (result?.ok === true) {
-      reportResult(result, context, wanted.source);
+      );
+      reportResult(written, context, wanted.source);
       break;
+    } catch (error) {
+      const fault = toFault(error);
+      if (fault.retry === "never" || attempt >= STREAM_ATTEMPTS) throw error;
+      log.warn("image.stream", { code: fault.code, reason: fault.message, attempt });
     }
-    const fault = result?.fault ?? new Fault("internal", "stream.empty", "the stream gave no result");
-    if (fault.retry === "never" || attempt >= STREAM_ATTEMPTS) throw fault;
-    log.warn("image.stream", { code: fault.code, reason: fault.message, attempt });
     await context.clock.sleep(RETRY_PAUSE, signal);
   }
   await agent.run("iscsi.stop_iscsi_target", { iqn }, { signal, log, timeout: AGENT_TIMEOUT });
   return { kind: "done" };
 }
 
-function reportResult(
-  result: Extract<TargetResult, { ok: true }>,
-  { machine, log }: StepContext,
-  source: string,
-): void {
-  machine.report({ bytes: result.bytes + result.skipped, total: result.bytes + result.skipped });
+/** How far an earlier attempt came, when it wrote the same disk. */
+function checkpointOf(kept: JsonObject | null, device: string): Checkpoint | undefined {
+  if (kept === null || stringProperty(kept, "device") !== device) return undefined;
+  return objectProperty(kept, "checkpoint");
+}
+
+function reportResult(written: Written, { machine, log }: StepContext, source: string): void {
+  const total = written.bytes + written.skipped + written.resumed;
+  machine.report({ bytes: total, total, resumed: written.resumed });
   log.info("image.stream", {
     source,
-    bytes: result.bytes,
-    skipped: result.skipped,
-    elapsed_ms: Math.round(result.seconds * 1000),
-    digest: result.digest,
+    bytes: written.bytes,
+    skipped: written.skipped,
+    resumed: written.resumed,
+    ...(written.resumeRefused === "" ? {} : { resume_refused: written.resumeRefused }),
+    joined: written.joined,
+    elapsed_ms: Math.round(written.seconds * 1000),
+    digest: written.digest,
   });
 }
 
@@ -186,7 +195,7 @@ async function publish(
   context: StepContext,
   iqn: string,
   chap: { username: string; password: string },
-): Promise<{ port: number; lun: number }> {
+): Promise<{ port: number; lun: number; device: string }> {
   const hints = rootDeviceHints(context.node);
   const params: JsonObject = {
     iqn,
@@ -200,7 +209,11 @@ async function publish(
     log: context.log,
     timeout: AGENT_TIMEOUT,
   });
-  return { port: numberProperty(result, "portal_port") ?? 3260, lun: numberProperty(result, "lun") ?? 1 };
+  return {
+    port: numberProperty(result, "portal_port") ?? 3260,
+    lun: numberProperty(result, "lun") ?? 1,
+    device: stringProperty(result, "device") ?? "",
+  };
 }
 
 /** The target listens where the agent does. */

@@ -1,6 +1,6 @@
-import type { Fault } from "../core/fault.ts";
-import { type NativeFault, nativeAddon } from "../core/native-addon.ts";
-import { nativeFault, runJob } from "./native-job.ts";
+import { Fault } from "../core/fault.ts";
+import type { JsonObject } from "../core/json.ts";
+import { StreamJob } from "./stream-job.ts";
 
 export interface ImageSource {
   readonly path: string;
@@ -25,7 +25,18 @@ export interface IscsiTarget {
   };
   /** CRC32C over PDU headers, data, or both; none by default. */
   readonly digests?: "none" | "header" | "data" | "both";
+  /** Hand out checkpoints: the disk is asked to synchronize its cache now and then. */
+  readonly checkpoints?: boolean;
+  /** The newest checkpoint of an earlier stream. Where it holds no longer, the disk is written from the beginning. */
+  readonly resume?: Checkpoint;
 }
+
+/**
+ * What is safe on a disk, also when its machine loses power; opaque, to be stored by the caller and given back as `resume`. It
+ * holds only for the same image file (size, time of change, checksum), hole policy and disk, which is told by its size, name
+ * and serial number and by samples that are read back.
+ */
+export type Checkpoint = JsonObject;
 
 /**
  * What happens to the parts of the disk where the image has a hole: left alone, because the caller knows that the disk
@@ -33,41 +44,53 @@ export interface IscsiTarget {
  */
 export type HolePolicy = "disk-is-blank" | "discard" | "write-zeroes";
 
-export interface StreamRequest {
+/** What goes onto disks, and how. */
+export interface StreamContent {
   readonly source: ImageSource;
-  /** 1 to 64. */
-  readonly targets: readonly IscsiTarget[];
   readonly policy: HolePolicy;
   /** "read-back" reads all data extents again, after they are on the disk, and compares their checksums. */
   readonly verify: "none" | "read-back";
+}
+
+export interface StreamRequest extends StreamContent {
+  /** 1 to 64. */
+  readonly targets: readonly IscsiTarget[];
+}
+
+export interface TargetProgress {
+  /** Bytes of data acknowledged. */
+  readonly written: number;
+  /** Bytes of holes left out, unmapped or zeroed. */
+  readonly skipped: number;
+  /** Bytes that were there already, by the checkpoint. */
+  readonly resumed: number;
+  /** Bytes read back and found right. */
+  readonly verified: number;
+  /** A word for people: connecting, probing, checking, ready, writing, synchronizing, verifying, leaving, finished, reconnecting, failed. */
+  readonly stage: string;
 }
 
 export interface StreamProgress {
   /** How far into the virtual disk the image has been read. */
   readonly sourceBytes: number;
   readonly virtualSize: number;
-  readonly targets: readonly {
-    /** Bytes of data acknowledged. */
-    readonly written: number;
-    /** Bytes of holes left out, unmapped or zeroed. */
-    readonly skipped: number;
-    /** Bytes read back and found right. */
-    readonly verified: number;
-    /** A word for people: connecting, login, probing, ready, writing, synchronizing, verifying, leaving, finished, reconnecting, failed. */
-    readonly stage: string;
-  }[];
+  readonly targets: readonly TargetProgress[];
 }
 
-export type TargetResult =
-  | {
-      readonly ok: true;
-      readonly bytes: number;
-      readonly skipped: number;
-      readonly seconds: number;
-      /** "crc32c:xxxxxxxx" over all data extents in order when they were read back, else empty. */
-      readonly digest: string;
-    }
-  | { readonly ok: false; readonly fault: Fault };
+/** `bytes`, `skipped` and `resumed` together are the image's virtual size. */
+export interface TargetSuccess {
+  readonly ok: true;
+  readonly bytes: number;
+  readonly skipped: number;
+  readonly resumed: number;
+  /** Why `resume` was not followed: "image", "disk" (another one), "content" (written since), "malformed"; else empty. */
+  readonly resumeRefused: string;
+  readonly seconds: number;
+  /** "crc32c:xxxxxxxx" over all data extents in order when they were read back, else empty. */
+  readonly digest: string;
+}
+
+export type TargetResult = TargetSuccess | { readonly ok: false; readonly fault: Fault };
 
 export interface StreamResult {
   readonly virtualSize: number;
@@ -80,11 +103,9 @@ export interface StreamResult {
 export interface StreamOptions {
   readonly signal: AbortSignal;
   readonly onProgress?: (progress: StreamProgress) => void;
+  /** A newer checkpoint of the target at `place`; about one a second at most. */
+  readonly onCheckpoint?: (place: number, checkpoint: Checkpoint) => void;
 }
-
-type NativeTargetResult =
-  | Exclude<TargetResult, { readonly ok: false }>
-  | { readonly ok: false; readonly fault: NativeFault };
 
 /**
  * Writes the image onto all targets and has them synchronize their caches. Image bytes go from file to socket in the
@@ -97,20 +118,18 @@ type NativeTargetResult =
  * needs), malformed (corrupt or truncated), storage (read error), conflict (the file changed), cancelled
  */
 export async function streamImage(request: StreamRequest, options: StreamOptions): Promise<StreamResult> {
-  const result = await runJob<StreamProgress, unknown>(
-    (onProgress, onEnd) => nativeAddon().startStream(request, onProgress, onEnd),
-    options,
+  const { signal, onProgress, onCheckpoint } = options;
+  if (signal.aborted) throw new Fault("cancelled", "stream.cancelled", "the stream was cancelled");
+  const job = new StreamJob(
+    request,
+    request.targets.map((_, place) => ({ onCheckpoint: (checkpoint) => onCheckpoint?.(place, checkpoint) })),
+    onProgress,
   );
-  return parseResult(result);
-}
-
-function parseResult(value: unknown): StreamResult {
-  const { virtualSize, checksum, targets } = value as Omit<StreamResult, "targets"> & {
-    readonly targets: readonly NativeTargetResult[];
-  };
-  return {
-    virtualSize,
-    checksum,
-    targets: targets.map((target) => (target.ok ? target : { ok: false, fault: nativeFault(target.fault) })),
-  };
+  const abort = (): void => job.cancel();
+  signal.addEventListener("abort", abort, { once: true });
+  try {
+    return await job.end;
+  } finally {
+    signal.removeEventListener("abort", abort);
+  }
 }

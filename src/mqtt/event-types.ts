@@ -39,12 +39,14 @@ export const eventTypes: Readonly<Record<HistoryType, EventType>> = {
     data: Type.Object({ step, index: Type.Integer(), count: Type.Integer(), attempt: Type.Integer() }),
   },
   "node.step.progress": {
-    sentence: "How far a step is, at most once a second; may be lost with the power.",
+    sentence:
+      "How far a step is, at most once a second; may be lost with the power. `resumed`: of the bytes of an image, those that an earlier attempt had written.",
     data: Type.Object({
       step,
       bytes: Type.Integer(),
       total: Type.Union([Type.Integer(), Type.Null()]),
       mb_s: Type.Number(),
+      resumed: Type.Optional(Type.Integer()),
     }),
   },
   "node.step.done": { sentence: "A step ended well.", data: Type.Object({ step }) },

@@ -81,18 +81,21 @@ rule(
   },
 );
 
-rule("an image whose checksum is wrong fails the node with a reason that says so, before the machine is touched", async () => {
-  for (const lead of [bios, uefi]) {
-    await lead.enroll({ set: ["--boot-mode", lead.subject.machine.firmware] });
-    await lab.cli.run(["node", "manage", lead.name, "--wait", "--timeout", "120"]);
-    await lab.cli.run(["node", "provide", lead.name, "--wait", "--timeout", "60"]);
-  }
-  await bios.begin("deploy", bios.deployOptions("0".repeat(64)));
-  using deadline = clock.deadline(PATIENCE);
-  await bios.reaches("deploy failed", deadline);
-  assert.match(await bios.lastError(), /fetch_image.*sha256/is);
-  assert.equal((await bios.node())["power_state"], "power off");
-});
+rule(
+  "an image whose checksum is wrong fails the node with a reason that says so, before the machine is touched",
+  async () => {
+    for (const lead of [bios, uefi]) {
+      await lead.enroll({ set: ["--boot-mode", lead.subject.machine.firmware] });
+      await lab.cli.run(["node", "manage", lead.name, "--wait", "--timeout", "120"]);
+      await lab.cli.run(["node", "provide", lead.name, "--wait", "--timeout", "60"]);
+    }
+    await bios.begin("deploy", bios.deployOptions("0".repeat(64)));
+    using deadline = clock.deadline(PATIENCE);
+    await bios.reaches("deploy failed", deadline);
+    assert.match(await bios.lastError(), /fetch_image.*sha256/is);
+    assert.equal((await bios.node())["power_state"], "power off");
+  },
+);
 
 rule("what is no command is answered where it can be, counted, and disturbs nothing", async () => {
   const topic = "ironrack/v1/lab/demo/command";

@@ -10,14 +10,24 @@ import type { Node } from "../../../src/domain/node.ts";
 import type { Machine, StepContext } from "../../../src/driver/interfaces.ts";
 import { instanceImage } from "../../../src/driver/instance-image.ts";
 import { iscsiDeploy } from "../../../src/driver/iscsi-deploy.ts";
-import type { StreamRequest, TargetResult } from "../../../src/image/stream.ts";
+import type { WriteOptions, Written } from "../../../src/image/shared-streams.ts";
+import type { Checkpoint, IscsiTarget, StreamContent } from "../../../src/image/stream.ts";
 import { conductor } from "../conductor/rig.ts";
 
 const SHA = "a".repeat(64);
-const written: TargetResult = { ok: true, bytes: 10, skipped: 5, seconds: 1, digest: SHA };
+const written: Written = {
+  ok: true,
+  bytes: 10,
+  skipped: 5,
+  resumed: 0,
+  resumeRefused: "",
+  seconds: 1,
+  digest: SHA,
+  joined: false,
+};
 
 /** One node with an agent, the deploy interface under test, and a record of what it did to the outside. */
-async function bench(results: readonly TargetResult[]) {
+async function bench(results: readonly (Written | Fault)[], disk = "/dev/sda") {
   const rig = conductor();
   await rig.call("node.create", {
     driver: "fake-hardware",
@@ -40,14 +50,15 @@ async function bench(results: readonly TargetResult[]) {
     },
   };
   const commands: { name: string; params: JsonObject }[] = [];
-  const streams: StreamRequest[] = [];
+  const streams: { content: StreamContent; target: IscsiTarget; options: WriteOptions }[] = [];
+  const kept: JsonObject[] = [];
   const left = [...results];
   let held = 0;
   const deploy = iscsiDeploy({
     connect: () => ({
       run: async (name, params) => {
         commands.push({ name, params });
-        return name === "iscsi.start_iscsi_target" ? { portal_port: 3260, lun: 1 } : {};
+        return name === "iscsi.start_iscsi_target" ? { portal_port: 3260, lun: 1, device: disk } : {};
       },
     }),
     callbackTimeout: millis(1000),
@@ -61,9 +72,12 @@ async function bench(results: readonly TargetResult[]) {
       return { path: "/cache/debian", [Symbol.dispose]: () => void (held -= 1) };
     },
     buildConfigDrive: async () => "H4sI",
-    stream: async (request) => {
-      streams.push(request);
-      return { virtualSize: 15, checksum: null, targets: left.splice(0, 1) };
+    write: async (content, target, options) => {
+      streams.push({ content, target, options });
+      options.onCheckpoint?.({ stream: streams.length });
+      const result = left.shift();
+      if (result === undefined || result instanceof Fault) throw result ?? new Error("no result is left");
+      return result;
     },
   });
   const clock = new FakeClock();
@@ -75,11 +89,12 @@ async function bench(results: readonly TargetResult[]) {
     setBootTarget: async (target) => void did.push(`boot ${target}`),
     power: async (target) => void did.push(target),
     report: () => {},
+    keep: (state) => void kept.push(state),
     storeInventory: async () => {},
     learn: async () => {},
     ensurePorts: async () => {},
   };
-  const run = async (name: string) => {
+  const run = async (name: string, earlier: JsonObject | null = null) => {
     const step = deploy.steps.find((one) => one.step === name);
     assert.ok(step !== undefined, name);
     const context: StepContext = {
@@ -91,12 +106,13 @@ async function bench(results: readonly TargetResult[]) {
       random: new SeededRandom(1),
       inspection: null,
       attempt: 1,
+      kept: earlier,
       signal: new AbortController().signal,
       log: silentLog,
     };
     return await step.run(context);
   };
-  return { run, commands, streams, did, clock, deploy, held: () => held };
+  return { run, commands, streams, kept, did, clock, deploy, held: () => held };
 }
 
 test("the image goes to where the agent is, with a secret of its own, and the target is taken down afterwards", async () => {
@@ -106,10 +122,10 @@ test("the image goes to where the agent is, with a secret of its own, and the ta
     one.commands.map((command) => command.name),
     ["iscsi.start_iscsi_target", "iscsi.stop_iscsi_target"],
   );
-  const target = one.streams[0]?.targets[0];
+  const target = one.streams[0]?.target;
   assert.equal(target?.address, "10.0.0.9");
   assert.deepEqual(target?.chap, one.commands[0]?.params["chap"]);
-  assert.deepEqual(one.streams[0]?.source, {
+  assert.deepEqual(one.streams[0]?.content.source, {
     path: "/cache/debian",
     format: "qcow2",
     checksum: { algorithm: "sha256", value: SHA },
@@ -118,19 +134,46 @@ test("the image goes to where the agent is, with a secret of its own, and the ta
 });
 
 test("a connection that died is tried again with a new secret", async () => {
-  const one = await bench([
-    { ok: false, fault: new Fault("unreachable", "iscsi.closed", "the target closed the connection") },
-    written,
-  ]);
+  const one = await bench([new Fault("unreachable", "iscsi.closed", "the target closed the connection"), written]);
   const running = one.run("write_image");
   await one.clock.advance(5_000);
   await running;
-  const [first, second] = one.streams.map((request) => request.targets[0]?.chap?.password);
+  const [first, second] = one.streams.map(({ target }) => target.chap?.password);
   assert.ok(first !== undefined && second !== undefined && first !== second);
 });
 
+test("the next try goes on from the last checkpoint, and the daemon that comes after this one from what was kept", async () => {
+  const one = await bench([
+    new Fault("unreachable", "iscsi.closed", "the target closed the connection"),
+    { ...written, bytes: 4, resumed: 6 },
+  ]);
+  const earlier: Checkpoint = { stream: 0 };
+  const running = one.run("write_image", { device: "/dev/sda", checkpoint: earlier });
+  await one.clock.advance(5_000);
+  await running;
+  assert.deepEqual(
+    one.streams.map(({ target }) => [target.checkpoints, target.resume]),
+    [
+      [true, earlier],
+      [true, { stream: 1 }],
+    ],
+  );
+  assert.deepEqual(one.kept, [
+    { device: "/dev/sda", checkpoint: { stream: 1 } },
+    { device: "/dev/sda", checkpoint: { stream: 2 } },
+  ]);
+});
+
+test("what was kept of another disk, or in another form, is not gone on from", async () => {
+  for (const earlier of [{ device: "/dev/sdb", checkpoint: {} }, { device: "/dev/sda" }, { checkpoint: {} }, {}]) {
+    const one = await bench([written]);
+    await one.run("write_image", earlier);
+    assert.equal(one.streams[0]?.target.resume, undefined);
+  }
+});
+
 test("a refusal is not tried again, and the image is let go", async () => {
-  const one = await bench([{ ok: false, fault: new Fault("refused", "iscsi.sense", "write protected") }]);
+  const one = await bench([new Fault("refused", "iscsi.sense", "write protected")]);
   await assert.rejects(one.run("write_image"), (error) => isFault(error) && error.code === "iscsi.sense");
   assert.equal(one.streams.length, 1);
   assert.equal(one.held(), 0);

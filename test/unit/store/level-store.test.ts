@@ -122,6 +122,7 @@ test("no secret of a node or a command is in any file of the store, and all come
       progress: { kind: "pending" },
       startedAt: aTime,
       attempt: 1,
+      kept: null,
       steps: [
         {
           interface: "deploy",

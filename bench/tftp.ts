@@ -1,143 +1,157 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { randomBytes } from "node:crypto";
-import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { SystemClock } from "../src/core/clock.ts";
 import type { Json } from "../src/core/json.ts";
-import { seconds } from "../src/core/units.ts";
-import type { BootServerOptions } from "../test/peer/boot-server.ts";
+import { millis } from "../src/core/units.ts";
 import { unpackedPackage } from "../test/peer/unpacked-package.ts";
-import { Enclosure } from "../test/rack/enclosure.ts";
+import { ironrackArgv, MeasuredServer, median, rounded, type ServerProgram } from "./measured-server.ts";
+import { nativeClient } from "./native-client.ts";
 
 /**
- * TFTP servers side by side: one client program (atftp) for all, 64 MiB in blocks of 1468 over loopback, one client at a
- * time, with the windows that each server knows; and the processor time of each. All in one run, because only ratios of
- * one run count.
+ * TFTP servers side by side: 64 MiB in blocks of 1468 over loopback, one client program for all, one client and 32 at
+ * once, with the windows that the issue names; and the processor time of each. The servers take turns, so that what
+ * else the machine does meets all of them; the middle of three rounds counts.
  */
 const SERVER = "127.0.0.1";
 const SIZE = 64 * 1024 * 1024;
 const BLKSIZE = 1468;
+const ROUNDS = 3;
+const CASES = [
+  { clients: 1, window: 1 },
+  { clients: 1, window: 16 },
+  { clients: 1, window: 64 },
+  { clients: 32, window: 1 },
+  { clients: 32, window: 16 },
+] as const;
 
-interface Server {
-  readonly name: string;
-  /** Servers that ignore windowsize are asked for 1 alone. */
-  readonly windows: readonly number[];
-  readonly argv: (directory: string) => readonly string[];
+const servers: readonly ServerProgram[] = [
+  { name: "ironrack", listens: ["udp", 69], argv: (directory) => ironrackArgv(directory, {}) },
+  {
+    name: "dnsmasq",
+    listens: ["udp", 69],
+    argv: (directory) => [
+      "dnsmasq",
+      "-k",
+      "-p",
+      "0",
+      "--conf-file=/dev/null",
+      "--user=root",
+      "--enable-tftp",
+      `--tftp-root=${directory}`,
+      `--listen-address=${SERVER}`,
+      "--bind-interfaces",
+    ],
+  },
+  {
+    // Unpacked, not installed: these packages would start a service.
+    name: "tftpd-hpa",
+    listens: ["udp", 69],
+    argv: (directory) => [
+      join(unpackedPackage("tftpd-hpa"), "usr/sbin/in.tftpd"),
+      "--foreground",
+      "--listen",
+      "--ipv4",
+      "--address",
+      ":69", // where there is only a loopback interface it takes no other
+      "--user",
+      "root",
+      "--secure",
+      directory,
+    ],
+  },
+  {
+    name: "atftpd",
+    listens: ["udp", 69],
+    argv: (directory) => [
+      join(unpackedPackage("atftpd"), "usr/sbin/atftpd"),
+      "--daemon",
+      "--no-fork",
+      "--user",
+      "root.root",
+      "--bind-address",
+      SERVER,
+      "--maxthread",
+      "100",
+      directory,
+    ],
+  },
+];
+
+interface Run {
+  readonly mb_per_s: number;
+  readonly cpu_s_per_gb: number;
+  /** The one that the server took; 1 from those that know none. */
+  readonly window: number;
+  readonly repeated: number;
 }
 
 const clock = new SystemClock();
 
-const ironrack: Server = {
-  name: "ironrack",
-  windows: [1, 16, 64],
-  argv: (directory) => {
-    const empty = join(directory, "empty");
-    writeFileSync(empty, "");
-    const options: BootServerOptions = {
-      interface: "lo",
-      address: SERVER,
-      network: "127.0.0.0",
-      prefixLength: 8,
-      pool: ["127.0.1.0", "127.0.1.9"],
-      leaseTime_s: 3600,
-      unicast: false,
-      probe: false,
-      proxy: false,
-      nodes: [],
-      isoDirectories: [],
-      discovery: false,
-      loaders: {},
-      tftpRoot: directory,
-      kernel: empty,
-      initrd: empty,
-      kernelArguments: "",
-      httpPort: 8080,
-      storeDirectory: null,
-      logLevel: "info",
-    };
-    return [process.execPath, resolve(import.meta.dirname, "../test/peer/boot-server.js"), JSON.stringify(options)];
-  },
-};
-
-const dnsmasq: Server = {
-  name: "dnsmasq",
-  windows: [1],
-  argv: (directory) => [
-    "dnsmasq",
-    "-k",
-    "-p",
-    "0",
-    "--conf-file=/dev/null",
-    "--user=root",
-    "--enable-tftp",
-    `--tftp-root=${directory}`,
-    `--listen-address=${SERVER}`,
-    "--bind-interfaces",
-  ],
-};
-
-/** Unpacked, not installed: the package would start a service. */
-const atftpd: Server = {
-  name: "atftpd",
-  windows: [1, 16, 64],
-  argv: (directory) => [
-    join(unpackedPackage("atftpd"), "usr/sbin/atftpd"),
-    "--daemon",
-    "--no-fork",
-    "--user",
-    "root.root",
-    "--bind-address",
+async function measure(server: MeasuredServer, clients: number, window: number): Promise<Run> {
+  const file = join(server.directory, "file");
+  const before = server.cpuTime();
+  const { stdout } = await server.enclosure.run("rack", [
+    nativeClient("tftp_client"),
     SERVER,
-    "--maxthread",
-    "100",
-    directory,
-  ],
-};
-
-/** Processor time of a process so far, all threads, in seconds. */
-function cpuTime(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, "latin1").split(") ")[1]?.split(" ") ?? [];
-  return (Number(fields[11]) + Number(fields[12])) / 100; // USER_HZ is 100
+    "file",
+    String(BLKSIZE),
+    String(window),
+    String(clients),
+    file,
+  ]);
+  await clock.sleep(millis(200)); // for what ends after the last ACK
+  const cpu = server.cpuTime() - before;
+  const said = JSON.parse(stdout) as {
+    readonly seconds: number;
+    readonly bytes: number;
+    readonly repeated: number;
+    readonly window: number;
+  };
+  return {
+    mb_per_s: said.bytes / said.seconds / 1e6,
+    cpu_s_per_gb: (cpu / said.bytes) * 1e9,
+    window: said.window,
+    repeated: said.repeated,
+  };
 }
 
-async function benchServer(server: Server): Promise<Json> {
-  const directory = mkdtempSync(join(tmpdir(), "ironrack-bench-tftp-"));
+/** Words: names of servers, and cases as CLIENTSxWINDOW; without any of a kind all of it. */
+export async function benchTftp(words: readonly string[]): Promise<Json> {
+  const only = words.filter((word) => servers.some(({ name }) => name === word));
+  const cases = CASES.filter(({ clients, window }) => words.includes(`${clients}x${window}`));
   const contents = randomBytes(SIZE);
-  writeFileSync(join(directory, "file"), contents);
-  await using lab = await Enclosure.open([], directory);
-  await using running = lab.spawn("rack", server.argv(directory), { logFile: join(directory, "log") });
-  await clock.sleep(seconds(2));
-  const pid = await running.pid();
-  if (pid === undefined) throw new Error(`${server.name} has ended:\n${readFileSync(join(directory, "log"), "utf8")}`);
-  const runs: Json[] = [];
-  for (const window of server.windows) {
-    const got = join(directory, "got");
-    const options = ["--option", `blksize ${BLKSIZE}`, ...(window === 1 ? [] : ["--option", `windowsize ${window}`])];
-    const cpu = cpuTime(pid);
-    const started = clock.now();
-    await lab.run("rack", ["atftp", ...options, "-g", "-r", "file", "-l", got, SERVER]);
-    const elapsed = (clock.now() - started) / 1000;
-    const used = cpuTime(pid) - cpu;
-    if (!readFileSync(got).equals(contents))
-      throw new Error(`${server.name}, window ${window}: the file arrived damaged`);
-    rmSync(got);
-    runs.push({
-      window,
-      mb_per_s: Math.round(SIZE / elapsed / 1e5) / 10,
-      cpu_s_per_gb: Math.round((used / SIZE) * 1e11) / 100,
-    });
+  const running: MeasuredServer[] = [];
+  try {
+    for (const program of servers) {
+      if (only.length > 0 && !only.includes(program.name)) continue;
+      running.push(
+        await MeasuredServer.start(program, (directory) => writeFileSync(join(directory, "file"), contents)),
+      );
+    }
+    for (const server of running) await measure(server, 1, 16); // warm
+    const rows: Json[] = [];
+    for (const { clients, window } of cases.length > 0 ? cases : CASES) {
+      const runs = new Map<MeasuredServer, Run[]>(running.map((server) => [server, []]));
+      for (let round = 0; round < ROUNDS; round += 1)
+        for (const server of running) runs.get(server)?.push(await measure(server, clients, window));
+      for (const [server, list] of runs) {
+        const row = {
+          clients,
+          asked_window: window,
+          server: server.name,
+          window: list[0]?.window ?? 0,
+          mb_per_s: rounded(median(list.map((run) => run.mb_per_s)), 1),
+          cpu_s_per_gb: rounded(median(list.map((run) => run.cpu_s_per_gb)), 2),
+          repeated: list.reduce((sum, run) => sum + run.repeated, 0),
+          rss_mb: server.memory(),
+        };
+        process.stderr.write(`${JSON.stringify(row)}\n`);
+        rows.push(row);
+      }
+    }
+    return rows;
+  } finally {
+    for (const server of running) await server[Symbol.asyncDispose]();
   }
-  const rss = Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "latin1"))?.[1] ?? 0);
-  return { server: server.name, rss_mb: Math.round(rss / 1024), runs };
-}
-
-export async function benchTftp(only: readonly string[]): Promise<Json> {
-  const rows: Json[] = [];
-  for (const server of [ironrack, dnsmasq, atftpd]) {
-    if (only.length > 0 && !only.includes(server.name)) continue;
-    const row = await benchServer(server);
-    process.stderr.write(`${JSON.stringify(row)}\n`);
-    rows.push(row);
-  }
-  return rows;
 }

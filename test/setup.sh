@@ -171,7 +171,7 @@ addon_key() {
         g++ --version | head -n 1
         dpkg-query -W -f '${Package} ${Version}\n' libssl-dev libzstd-dev libdeflate-dev
         grep '"version"' node_modules/node-addon-api/package.json
-        find native/Makefile native/build.sh native/addon native/bytes native/iscsi native/image native/pipeline native/tool -type f -print0 | sort -z | xargs -0 sha256sum
+        find native/Makefile native/build.sh native/addon native/bytes native/iscsi native/image native/pipeline native/serve native/tool -type f -print0 | sort -z | xargs -0 sha256sum
     } | sha256sum | cut -c 1-16
 }
 

@@ -30,6 +30,14 @@ class Arguments {
     return static_cast<std::uint32_t>(number);
   }
 
+  /// A whole number of bytes, which JavaScript counts exactly up to 2^53.
+  std::uint64_t bytes(const char* key) {
+    const auto value = object_.Get(key);
+    const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : -1;
+    if (!(number >= 0 && number <= 9007199254740992.0) || number != static_cast<double>(static_cast<std::uint64_t>(number))) return wrong(key, "a whole number"), 0;
+    return static_cast<std::uint64_t>(number);
+  }
+
   bool flag(const char* key) {
     const auto value = object_.Get(key);
     return value.IsBoolean() && value.As<Napi::Boolean>().Value();

@@ -26,4 +26,10 @@ Napi::Value start_stream(const Napi::CallbackInfo& info);
 /// startFileDigest({ path, algorithm }, onProgress, onEnd) → { cancel() }
 Napi::Value start_file_digest(const Napi::CallbackInfo& info);
 
+/// openTftpSender(onOutcome) → { start(request), cancel(id), close() }
+Napi::Value open_tftp_sender(const Napi::CallbackInfo& info);
+
+/// openFileSender(onOutcome) → { start(request), cancel(id), close() }
+Napi::Value open_file_sender(const Napi::CallbackInfo& info);
+
 }  // namespace ironrack::addon

@@ -81,6 +81,16 @@ type StartJob<Job extends NativeJob = NativeJob> = (
   onProgress: NativeJobNews["onProgress"],
   onEnd: NativeJobNews["onEnd"],
 ) => Job;
+type StartJob = (request: unknown, onProgress: NativeJobNews["onProgress"], onEnd: NativeJobNews["onEnd"]) => NativeJob;
+
+/** One of the addon's senders: requests and outcomes bear an id, which is the caller's to choose. */
+export interface NativeSenderHandle<Request> {
+  start(request: Request): void;
+  /** Its outcome says so. */
+  cancel(id: number): void;
+  /** Ends everything and the thread; all outcomes are given before it returns. */
+  close(): void;
+}
 
 interface NativeAddon {
   bindUdpToInterface(binding: UdpBinding): number;
@@ -90,6 +100,12 @@ interface NativeAddon {
   setPeerHardwareAddress(peer: PeerHardwareAddress): void;
   readonly startStream: StartJob<NativeStream>;
   readonly startFileDigest: StartJob;
+  openTftpSender<Request, Outcome>(onOutcome: (outcome: Outcome) => void): NativeSenderHandle<Request>;
+  openFileSender<Request, Outcome>(onOutcome: (outcome: Outcome) => void): NativeSenderHandle<Request>;
+}
+
+export function nativeFault(fault: NativeFault): Fault {
+  return new Fault(fault.kind, fault.code, fault.message, { retry: fault.retry, detail: fault.detail });
 }
 
 let loaded: NativeAddon | undefined;

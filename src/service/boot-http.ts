@@ -1,17 +1,21 @@
 import { createHash } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { FileHandle } from "node:fs/promises";
+import type { AddressInfo, Socket } from "node:net";
 import { pipeline } from "node:stream/promises";
 import { type Ipv4Address, type MacAddress, parseMacAddress } from "../core/brand.ts";
 import { type Clock } from "../core/clock.ts";
 import { Fault, isFault, toFault } from "../core/fault.ts";
 import type { Log } from "../core/log.ts";
+import { seconds } from "../core/units.ts";
 import { type Firmware, systemFirmware } from "../domain/boot-firmware.ts";
 import { isBootUrl, networkInstance } from "../domain/network-instance.ts";
 import type { LeaseReader } from "../domain/store.ts";
+import { descriptorOf } from "../net/socket-descriptor.ts";
 import { type BootFile, type BootFiles, memoryFile, openBootFile, openFileIn } from "./boot-files.ts";
 import { type BootDirectory, type BootSettings, findMachine, planFor, servicesAt } from "./boot-lookup.ts";
 import { bootScriptText, entryScriptText } from "./boot-script.ts";
+import { FileSender } from "./file-sender.ts";
 import { answerFile } from "./http-range.ts";
 
 export interface BootHttpOptions {
@@ -39,7 +43,7 @@ export interface BootHttpCounters {
 const KEEP_ALIVE = 30_000;
 const HEADERS_TIMEOUT = 15_000;
 /** A client that takes nothing for so long is gone. */
-const STALLED = 120_000;
+const STALLED = seconds(120);
 const CHUNK = 1024 * 1024;
 
 /** iPXE asks over HTTP without saying what it is; the script works under BIOS and UEFI alike. */
@@ -61,6 +65,8 @@ const OWN_FILE = /^\/boot\/([0-9a-fA-F]{2}(?:[-:][0-9a-fA-F]{2}){5})\.(ipxe|iso)
 export class BootHttp implements AsyncDisposable {
   readonly #options: BootHttpOptions;
   readonly #servers: Server[] = [];
+  readonly #sender = new FileSender();
+  readonly #sending = new Set<Socket>();
   readonly #counts = { requests: 0, refused: 0, failed: 0, running: 0, bytes: 0 };
   #closing: Promise<void> | undefined;
 
@@ -74,6 +80,10 @@ export class BootHttp implements AsyncDisposable {
       const server = createServer({ keepAliveTimeout: KEEP_ALIVE, headersTimeout: HEADERS_TIMEOUT, noDelay: true });
       server.maxConnections = this.#options.mostConnections;
       server.timeout = STALLED;
+      // Node sees nothing of what the sender sends, which gives up a client that takes nothing by itself.
+      server.on("timeout", (socket) => {
+        if (!this.#sending.has(socket)) socket.destroy();
+      });
       server.on("request", (request, response) => void this.#answer(request, response));
       server.on("clientError", (_error, socket) => {
         this.#counts.refused += 1;
@@ -138,7 +148,7 @@ export class BootHttp implements AsyncDisposable {
     const file = await this.#find(path, request);
     if (file === null) throw new Fault("not-found", "http.not-found", `${path} is not here`);
     await using _file = file;
-    return await sendFile(request, response, file, contentType(path), this.#isRendered(path));
+    return await this.#sendFile(request, response, file, contentType(path), this.#isRendered(path));
   }
 
   #isRendered(path: string): boolean {
@@ -197,8 +207,81 @@ export class BootHttp implements AsyncDisposable {
             server.closeAllConnections();
           }),
       ),
-    ).then(() => undefined);
+    ).then(() => this.#sender[Symbol.asyncDispose]());
     return this.#closing;
+  }
+
+  /** How many bytes of the body went out. */
+  async #sendFile(
+    request: IncomingMessage,
+    response: ServerResponse,
+    file: BootFile,
+    type: string,
+    rendered: boolean,
+  ): Promise<number> {
+    const etag = `"${file.version}"`;
+    const answer = answerFile(request.headers, { etag, modified: file.modified, size: file.size });
+    response.setHeader("ETag", etag);
+    response.setHeader("Accept-Ranges", "bytes");
+    // A script says what to do now; nobody may keep it.
+    response.setHeader("Cache-Control", rendered ? "no-store" : "no-cache");
+    if (!rendered) response.setHeader("Last-Modified", file.modified.toUTCString());
+    response.statusCode = answer.status;
+    switch (answer.status) {
+      case 304:
+      case 412:
+        response.end();
+        return 0;
+      case 416:
+        response.setHeader("Content-Range", `bytes */${file.size}`);
+        response.end();
+        return 0;
+      case 200:
+      case 206: {
+        const first = answer.status === 206 ? answer.first : 0;
+        const last = answer.status === 206 ? answer.last : file.size - 1;
+        const length = last - first + 1;
+        if (answer.status === 206) response.setHeader("Content-Range", `bytes ${first}-${last}/${file.size}`);
+        response.setHeader("Content-Type", type);
+        response.setHeader("Content-Length", length);
+        if (request.method === "HEAD" || length === 0) {
+          response.end();
+          return 0;
+        }
+        await this.#sendBody(request.socket, response, file, first, length);
+        return length;
+      }
+    }
+  }
+
+  async #sendBody(
+    socket: Socket,
+    response: ServerResponse,
+    file: BootFile,
+    first: number,
+    length: number,
+  ): Promise<void> {
+    if (file.handle === null) {
+      response.end(await file.read(first, length));
+      return;
+    }
+    response.flushHeaders();
+    // Behind another answer on the same connection it has no socket yet; TLS has none to write to directly.
+    const descriptor = response.socket === null ? null : descriptorOf(socket);
+    if (descriptor === null) {
+      await streamBody(response, file.handle, first, length);
+      return;
+    }
+    using gone = abortOnClose(response);
+    if (socket.writableLength > 0) await new Promise((resolve) => socket.write("", resolve));
+    const part = { socket: descriptor, file: file.handle, offset: first, length, patience: STALLED };
+    this.#sending.add(socket);
+    try {
+      await this.#sender.send(part, gone.signal);
+    } finally {
+      this.#sending.delete(socket);
+    }
+    response.end();
   }
 }
 
@@ -250,55 +333,13 @@ function ipv4Of(address: string | undefined): string {
   return (address ?? "").replace(/^::ffff:/, "");
 }
 
-/** How many bytes of the body went out. */
-async function sendFile(
-  request: IncomingMessage,
-  response: ServerResponse,
-  file: BootFile,
-  type: string,
-  rendered: boolean,
-): Promise<number> {
-  const etag = `"${file.version}"`;
-  const answer = answerFile(request.headers, { etag, modified: file.modified, size: file.size });
-  response.setHeader("ETag", etag);
-  response.setHeader("Accept-Ranges", "bytes");
-  // A script says what to do now; nobody may keep it.
-  response.setHeader("Cache-Control", rendered ? "no-store" : "no-cache");
-  if (!rendered) response.setHeader("Last-Modified", file.modified.toUTCString());
-  response.statusCode = answer.status;
-  switch (answer.status) {
-    case 304:
-    case 412:
-      response.end();
-      return 0;
-    case 416:
-      response.setHeader("Content-Range", `bytes */${file.size}`);
-      response.end();
-      return 0;
-    case 200:
-    case 206: {
-      const first = answer.status === 206 ? answer.first : 0;
-      const last = answer.status === 206 ? answer.last : file.size - 1;
-      const length = last - first + 1;
-      if (answer.status === 206) response.setHeader("Content-Range", `bytes ${first}-${last}/${file.size}`);
-      response.setHeader("Content-Type", type);
-      response.setHeader("Content-Length", length);
-      if (request.method === "HEAD" || length === 0) {
-        response.end();
-        return 0;
-      }
-      await sendBody(response, file, first, last);
-      return length;
-    }
-  }
-}
-
-async function sendBody(response: ServerResponse, file: BootFile, first: number, last: number): Promise<void> {
-  if (file.handle === null) {
-    response.end(await file.read(first, last - first + 1));
-    return;
-  }
-  const source = file.handle.createReadStream({ start: first, end: last, highWaterMark: CHUNK, autoClose: false });
+async function streamBody(response: ServerResponse, file: FileHandle, first: number, length: number): Promise<void> {
+  const source = file.createReadStream({
+    start: first,
+    end: first + length - 1,
+    highWaterMark: CHUNK,
+    autoClose: false,
+  });
   try {
     await pipeline(source, response);
   } catch (error) {
@@ -312,6 +353,15 @@ async function sendBody(response: ServerResponse, file: BootFile, first: number,
           cause: error,
         });
   }
+}
+
+/** Aborts when the connection ends before the answer does. */
+function abortOnClose(response: ServerResponse): Disposable & { readonly signal: AbortSignal } {
+  const controller = new AbortController();
+  const onClose = (): void => controller.abort();
+  response.once("close", onClose);
+  if (response.destroyed) onClose();
+  return { signal: controller.signal, [Symbol.dispose]: () => void response.off("close", onClose) };
 }
 
 function refuse(response: ServerResponse, status: number, fault: Fault): void {

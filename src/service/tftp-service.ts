@@ -3,15 +3,14 @@ import type { Clock } from "../core/clock.ts";
 import { MalformedFault, toFault } from "../core/fault.ts";
 import type { Log } from "../core/log.ts";
 import type { LeaseReader } from "../domain/store.ts";
-import { type DatagramEndpoint, DatagramSocket, type ReceivedDatagram } from "../net/datagram.ts";
+import type { DatagramEndpoint, DatagramSocket, ReceivedDatagram } from "../net/datagram.ts";
 import { type TftpErrorName, tftpErrors } from "../protocol/tftp/error-code.ts";
 import { negotiate, type TermLimits } from "../protocol/tftp/negotiation.ts";
 import { toNetascii } from "../protocol/tftp/netascii.ts";
 import { decodeTftp, encodeTftp, type TftpPacket } from "../protocol/tftp/packet.ts";
-import { beginTransfer, type TransferResult } from "../protocol/tftp/transfer.ts";
 import { type BootFile, memoryFile } from "./boot-files.ts";
 import { MinuteLog } from "./minute-log.ts";
-import { runTransfer } from "./tftp-transfer.ts";
+import { TftpSender, type TransferResult } from "./tftp-sender.ts";
 
 /** Gives the file of this name to this client, or null. The service closes it. */
 export type TftpSource = (request: {
@@ -65,7 +64,8 @@ export class TftpService implements AsyncDisposable {
   readonly #malformed: MinuteLog;
   readonly #running = new Map<string, Promise<void>>();
   readonly #perClient = new Map<string, number>();
-  readonly #stop = new AbortController();
+  readonly #sender = new TftpSender();
+  #stopping = false;
   readonly #counts = {
     received: 0,
     malformed: 0,
@@ -136,7 +136,7 @@ export class TftpService implements AsyncDisposable {
     if (this.#running.has(key)) return; // repeated because our answer is late
     const ofClient = this.#perClient.get(from.address) ?? 0;
     const { limits } = this.#options;
-    if (this.#running.size >= limits.transfers || ofClient >= limits.transfersPerClient || this.#stop.signal.aborted) {
+    if (this.#running.size >= limits.transfers || ofClient >= limits.transfersPerClient || this.#stopping) {
       // Silence makes the client ask again in a second; an error would make it give up.
       this.#counts.postponed += 1;
       return;
@@ -161,22 +161,14 @@ export class TftpService implements AsyncDisposable {
         return;
       }
       await using _file = file;
-      await using socket = await DatagramSocket.open({
-        kind: "address",
-        address: link.address,
-        port: 0,
-        broadcast: false,
-      });
-      const { terms, answer } = negotiate(request.options, { limits: this.#options.limits, size: file.size });
+      const negotiated = negotiate(request.options, { limits: this.#options.limits, size: file.size });
       const started = this.#options.clock.now();
-      const result = await runTransfer(beginTransfer({ terms, answer, size: file.size }), {
-        socket,
-        peer,
-        file,
-        clock: this.#options.clock,
-        signal: this.#stop.signal,
-        onMalformed: (fault) => this.#reportMalformed(fault, peer),
-      });
+      const { result, malformed } = await this.#sender.send({ address: link.address, peer, file, negotiated });
+      if (malformed > 0) {
+        this.#counts.malformed += malformed;
+        this.#malformed.report("transfer", { peer: peer.address, reason: "what arrived in a transfer was not TFTP" });
+      }
+      const { terms } = negotiated;
       const elapsed_ms = Math.round(this.#options.clock.now() - started);
       this.#record(
         result,
@@ -186,6 +178,7 @@ export class TftpService implements AsyncDisposable {
     } catch (error) {
       const fault = toFault(error);
       this.#counts.failed += 1;
+      if (fault.kind === "storage") this.#tell(link, peer, "notDefined", "the file cannot be read");
       this.#options.log.warn("tftp.failed", { ...fields, code: fault.code, reason: fault.message });
       if (fault.kind === "internal") this.#options.log.error("daemon.bug", fields, error);
     }
@@ -218,7 +211,7 @@ export class TftpService implements AsyncDisposable {
         return;
       case "lost":
         this.#counts.failed += 1;
-        log.warn("tftp.failed", { ...fields, reason: result.reason });
+        log.warn("tftp.failed", { ...fields, reason: result.message });
         return;
     }
   }
@@ -231,7 +224,11 @@ export class TftpService implements AsyncDisposable {
       reason: message,
       file: request?.file.slice(0, 200),
     });
-    link.socket.send(encodeTftp({ kind: "error", code: tftpErrors[error], message }), to).catch(() => undefined);
+    this.#tell(link, to, error, message);
+  }
+
+  #tell(link: TftpLink, to: DatagramEndpoint, error: TftpErrorName, message: string): void {
+    link.socket.post(encodeTftp({ kind: "error", code: tftpErrors[error], message }), to);
   }
 
   #fields(peer: DatagramEndpoint): { readonly peer: string; readonly mac: string | undefined } {
@@ -239,7 +236,8 @@ export class TftpService implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#stop.abort();
+    this.#stopping = true;
+    await this.#sender[Symbol.asyncDispose]();
     await Promise.all(this.#options.links.map((link) => link.socket.close()));
     await Promise.all([...this.#loops, ...this.#running.values()]);
   }

@@ -98,9 +98,3 @@ export function encodeTftp(packet: TftpPacket): Uint8Array {
 function encodeOptions(writer: ByteWriter, options: TftpOptions): void {
   for (const [name, value] of options) writer.cString(name).cString(value);
 }
-
-/** The four bytes before the data of `block`, which is counted from 1 without end and goes round on the wire. */
-export function dataHeader(block: number): Uint8Array {
-  const wire = block % 65536;
-  return Uint8Array.of(0, OPCODE.data, wire >>> 8, wire & 255);
-}

@@ -1,0 +1,125 @@
+// What native/serve sends for the boot services: TFTP transfers, and file bodies of HTTP answers.
+#include <arpa/inet.h>
+#include <fcntl.h>
+
+#include <cerrno>
+
+#include "addon/arguments.hpp"
+#include "addon/functions.hpp"
+#include "addon/sender_handle.hpp"
+#include "addon/system_error.hpp"
+#include "addon/values.hpp"
+#include "serve/file_sender.hpp"
+#include "serve/tftp_sender.hpp"
+
+namespace ironrack::addon {
+namespace {
+
+using namespace serve;
+
+/// A descriptor of our own for the same open file: JavaScript may close its own at any time.
+UniqueFd descriptor(Napi::Env env, Arguments& arguments, const char* key) {
+  const auto fd = arguments.number(key, INT32_MAX);
+  if (env.IsExceptionPending()) return {};
+  UniqueFd own(::fcntl(static_cast<int>(fd), F_DUPFD_CLOEXEC, 0));
+  if (!own) throw_system_error(env, "fcntl F_DUPFD_CLOEXEC", errno);
+  return own;
+}
+
+sockaddr_in endpoint(Napi::Env env, const std::string& address, std::uint32_t port) {
+  sockaddr_in out{};
+  out.sin_family = AF_INET;
+  out.sin_port = htons(static_cast<std::uint16_t>(port));
+  if (::inet_pton(AF_INET, address.c_str(), &out.sin_addr) != 1 && !env.IsExceptionPending()) throw_system_error(env, "inet_pton", EINVAL);
+  return out;
+}
+
+std::vector<std::byte> bytes_of(Napi::Value value) {
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) return {};
+  const auto array = value.As<Napi::Uint8Array>();
+  const auto* first = reinterpret_cast<const std::byte*>(array.Data());
+  return {first, first + array.ByteLength()};
+}
+
+std::optional<TftpRequest> read_tftp_request(Napi::Env env, Napi::Object object) {
+  Arguments arguments(object);
+  TftpRequest request;
+  request.id = arguments.number("id", UINT32_MAX);
+  request.local = endpoint(env, arguments.text("address"), 0);
+  request.peer = endpoint(env, arguments.text("peerAddress"), arguments.number("peerPort", 65535));
+  request.terms.blksize = arguments.number("blksize", 65464);
+  request.terms.windowsize = arguments.number("windowsize", 65535);
+  const auto timeout = arguments.number("timeout_s", 255);
+  if (timeout > 0) request.terms.timeout_s = timeout;
+  request.offer = bytes_of(object.Get("offer"));
+  request.terms.offered = !request.offer.empty();
+  if (object.Get("bytes").IsTypedArray()) {
+    request.bytes = bytes_of(object.Get("bytes"));
+    request.size = request.bytes.size();
+  } else {
+    request.size = arguments.bytes("size");
+    if (!env.IsExceptionPending()) request.file = descriptor(env, arguments, "file");
+  }
+  if (!env.IsExceptionPending() && (request.terms.blksize == 0 || request.terms.windowsize == 0)) throw_system_error(env, "start", EINVAL);
+  if (env.IsExceptionPending()) return std::nullopt;
+  return request;
+}
+
+const char* name_of(TftpEnd end) {
+  switch (end) {
+    case TftpEnd::complete: return "complete";
+    case TftpEnd::declined: return "declined";
+    case TftpEnd::aborted: return "aborted";
+    case TftpEnd::lost: return "lost";
+  }
+  return "lost";
+}
+
+Napi::Object tftp_outcome(Napi::Env env, const TftpOutcome& outcome) {
+  auto value = Napi::Object::New(env);
+  value.Set("id", outcome.id);
+  value.Set("malformed", static_cast<double>(outcome.malformed));
+  if (outcome.result) {
+    auto result = Napi::Object::New(env);
+    result.Set("kind", name_of(outcome.result->end));
+    result.Set("code", static_cast<std::uint32_t>(outcome.result->code));
+    result.Set("message", Napi::String::New(env, outcome.result->message));
+    value.Set("result", result);
+  } else {
+    value.Set("fault", to_value(env, outcome.result.error()));
+  }
+  return value;
+}
+
+std::optional<FileRequest> read_file_request(Napi::Env env, Napi::Object object) {
+  Arguments arguments(object);
+  FileRequest request;
+  request.id = arguments.number("id", UINT32_MAX);
+  request.offset = arguments.bytes("offset");
+  request.length = arguments.bytes("length");
+  request.patience = std::chrono::milliseconds(arguments.number("patience_ms", INT32_MAX));
+  if (!env.IsExceptionPending()) request.file = descriptor(env, arguments, "file");
+  if (!env.IsExceptionPending()) request.socket = descriptor(env, arguments, "socket");
+  if (env.IsExceptionPending()) return std::nullopt;
+  return request;
+}
+
+Napi::Object file_outcome(Napi::Env env, const FileOutcome& outcome) {
+  auto value = Napi::Object::New(env);
+  value.Set("id", outcome.id);
+  value.Set("sent", static_cast<double>(outcome.sent));
+  if (!outcome.result) value.Set("fault", to_value(env, outcome.result.error()));
+  return value;
+}
+
+}  // namespace
+
+Napi::Value open_tftp_sender(const Napi::CallbackInfo& info) {
+  return SenderHandle<TftpSender>::open(info, "ironrack tftp", read_tftp_request, tftp_outcome);
+}
+
+Napi::Value open_file_sender(const Napi::CallbackInfo& info) {
+  return SenderHandle<FileSender>::open(info, "ironrack files", read_file_request, file_outcome);
+}
+
+}  // namespace ironrack::addon

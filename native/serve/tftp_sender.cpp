@@ -1,0 +1,211 @@
+#include "serve/tftp_sender.hpp"
+
+#include <sys/epoll.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+
+namespace ironrack::serve {
+namespace {
+
+using namespace std::chrono_literals;
+
+/// Timeouts are whole seconds; they may be so much late.
+constexpr auto kLook = 100ms;
+constexpr std::uint64_t kWakeup = UINT64_MAX;
+
+}  // namespace
+
+TftpSender::TftpSender(std::function<void()> on_outcome) : on_outcome_(std::move(on_outcome)), epoll_(::epoll_create1(EPOLL_CLOEXEC)) {
+  epoll_event event{EPOLLIN, {.u64 = kWakeup}};
+  ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, wakeup_.fd(), &event);
+  thread_ = std::thread([this] { work(); });
+}
+
+void TftpSender::start(TftpRequest request) {
+  {
+    const std::lock_guard lock(mutex_);
+    requests_.push_back(std::move(request));
+  }
+  wakeup_.wake();
+}
+
+void TftpSender::cancel(std::uint32_t id) {
+  {
+    const std::lock_guard lock(mutex_);
+    cancelled_.push_back(id);
+  }
+  wakeup_.wake();
+}
+
+std::vector<TftpOutcome> TftpSender::take_outcomes() {
+  const std::lock_guard lock(mutex_);
+  return std::exchange(outcomes_, {});
+}
+
+void TftpSender::finish() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  wakeup_.wake();
+  if (thread_.joinable()) thread_.join();
+}
+
+void TftpSender::work() {
+  std::array<epoll_event, 64> events;
+  for (;;) {
+    const int wait = transfers_.empty() ? -1 : static_cast<int>(kLook / 1ms);
+    const int ready = ::epoll_wait(epoll_.get(), events.data(), events.size(), wait);
+    now_ = std::chrono::steady_clock::now();
+    bool woken = false;
+    for (int i = 0; i < ready; i++) {
+      if (events[i].data.u64 == kWakeup) {
+        woken = true;
+        continue;
+      }
+      // Gone when it ended in this same round.
+      const auto found = transfers_.find(static_cast<std::uint32_t>(events[i].data.u64));
+      if (found == transfers_.end()) continue;
+      auto& transfer = *found->second;
+      if ((events[i].events & EPOLLOUT) != 0) send_due(transfer);
+      if ((events[i].events & (EPOLLIN | EPOLLERR)) != 0 && !transfer.exchange.over()) receive(transfer);
+      if (transfer.exchange.over()) transfers_.erase(found);
+    }
+    if (now_ >= next_look_) look_at_deadlines();
+    if (!woken) continue;
+    wakeup_.clear();
+    take_orders();
+    const std::lock_guard lock(mutex_);
+    if (stopping_ && transfers_.empty()) return;
+  }
+}
+
+void TftpSender::take_orders() {
+  std::vector<TftpRequest> requests;
+  std::vector<std::uint32_t> cancelled;
+  {
+    const std::lock_guard lock(mutex_);
+    requests.swap(requests_);
+    cancelled.swap(cancelled_);
+    if (stopping_) {
+      for (const auto& [id, transfer] : transfers_) cancelled.push_back(id);
+      for (const auto& request : requests) cancelled.push_back(request.id);
+    }
+  }
+  for (auto& request : requests) begin(std::move(request));
+  for (const auto id : cancelled) {
+    const auto found = transfers_.find(id);
+    if (found == transfers_.end()) continue;
+    send_error(*found->second, {kNotDefined, "the server stops"});
+    end(*found->second, TftpResult{TftpEnd::lost, 0, "the server stops"});
+    transfers_.erase(found);
+  }
+}
+
+void TftpSender::begin(TftpRequest request) {
+  const auto id = request.id;
+  auto file = contents(request);
+  if (!file) return report(id, std::unexpected(file.error()), 0);
+  UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  // Connected: the kernel keeps the route, takes packets of the client alone, and reports that its port is closed.
+  if (!socket || ::bind(socket.get(), reinterpret_cast<const sockaddr*>(&request.local), sizeof request.local) != 0 ||
+      ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&request.peer), sizeof request.peer) != 0) {
+    return report(id, std::unexpected(system_fault(FaultKind::unreachable, "tftp.socket", "no socket for the transfer", errno)), 0);
+  }
+  auto transfer = std::make_unique<Transfer>(Transfer{id, std::move(socket), TftpExchange(request.size, request.terms), std::move(*file), std::move(request.offer), {}, {}});
+  if (request.terms.windowsize > 1) transfer->segments = TftpBurst::can_segment(request.terms.blksize);
+  epoll_event event{EPOLLIN, {.u64 = id}};
+  if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, transfer->socket.get(), &event) != 0) {
+    return report(id, std::unexpected(system_fault(FaultKind::internal, "tftp.epoll", "the transfer cannot be watched", errno)), 0);
+  }
+  auto& running = *transfer;
+  transfers_.emplace(id, std::move(transfer));
+  carry_out(running, running.exchange.start());
+  if (running.exchange.over()) transfers_.erase(id);
+}
+
+Result<std::shared_ptr<SentFile>> TftpSender::contents(TftpRequest& request) {
+  if (!request.file) return std::make_shared<SentFile>(std::move(request.bytes));
+  struct stat status {};
+  if (::fstat(request.file.get(), &status) != 0) return std::unexpected(system_fault(FaultKind::storage, "file.unreadable", "the file cannot be read", errno));
+  std::erase_if(shared_, [](const Shared& each) { return each.file.expired(); });
+  for (const auto& each : shared_) {
+    if (each.device != status.st_dev || each.inode != status.st_ino || each.size != request.size) continue;
+    if (each.seconds != status.st_mtim.tv_sec || each.nanoseconds != status.st_mtim.tv_nsec) continue;
+    if (auto file = each.file.lock()) return file;
+  }
+  auto file = SentFile::map(std::move(request.file), request.size);
+  if (file) shared_.push_back({status.st_dev, status.st_ino, request.size, status.st_mtim.tv_sec, status.st_mtim.tv_nsec, *file});
+  return file;
+}
+
+void TftpSender::receive(Transfer& transfer) {
+  std::array<std::byte, 516> packet;
+  const auto length = ::recv(transfer.socket.get(), packet.data(), packet.size(), MSG_DONTWAIT);
+  if (length >= 0) return carry_out(transfer, transfer.exchange.receive(ByteSpan(packet.data(), static_cast<std::size_t>(length))));
+  if (errno == ECONNREFUSED) carry_out(transfer, transfer.exchange.refused());
+}
+
+void TftpSender::carry_out(Transfer& transfer, TftpActions actions) {
+  if (actions.offer) ::send(transfer.socket.get(), transfer.offer.data(), transfer.offer.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+  if (actions.arm_s) transfer.deadline = now_ + std::chrono::seconds(*actions.arm_s);
+  if (actions.count > 0) {
+    transfer.due = {actions.first, actions.first + actions.count};
+    send_due(transfer);
+  }
+  if (actions.error) send_error(transfer, *actions.error);
+  if (actions.done) end(transfer, std::move(*actions.done));
+}
+
+void TftpSender::send_due(Transfer& transfer) {
+  switch (burst_.send(transfer.socket.get(), transfer.exchange, *transfer.file, transfer.due, transfer.segments)) {
+    case BurstEnd::all: return wait_for_room(transfer, false);
+    case BurstEnd::blocked: return wait_for_room(transfer, true);
+    case BurstEnd::refused: return carry_out(transfer, transfer.exchange.refused());
+    case BurstEnd::unreadable:
+      send_error(transfer, {kNotDefined, "the file cannot be read"});
+      return end(transfer, std::unexpected(transfer.file->unreadable()));
+  }
+}
+
+void TftpSender::wait_for_room(Transfer& transfer, bool wait) {
+  if (transfer.waits_for_room == wait) return;
+  transfer.waits_for_room = wait;
+  epoll_event event{wait ? EPOLLIN | EPOLLOUT : EPOLLIN, {.u64 = transfer.id}};
+  ::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, transfer.socket.get(), &event);
+}
+
+/// The caller takes it out of the table, which closes its socket.
+void TftpSender::end(Transfer& transfer, Result<TftpResult> result) {
+  transfer.exchange.close();
+  report(transfer.id, std::move(result), transfer.exchange.malformed());
+}
+
+void TftpSender::report(std::uint32_t id, Result<TftpResult> result, std::uint64_t malformed) {
+  {
+    const std::lock_guard lock(mutex_);
+    outcomes_.push_back({id, std::move(result), malformed});
+  }
+  on_outcome_();
+}
+
+void TftpSender::look_at_deadlines() {
+  next_look_ = now_ + kLook;
+  std::vector<std::uint32_t> ended;
+  for (const auto& [id, transfer] : transfers_) {
+    if (transfer->deadline > now_) continue;
+    carry_out(*transfer, transfer->exchange.timeout());
+    if (transfer->exchange.over()) ended.push_back(id);
+  }
+  for (const auto id : ended) transfers_.erase(id);
+}
+
+void TftpSender::send_error(const Transfer& transfer, const TftpError& error) {
+  const auto packet = encode_error(error.code, error.message);
+  ::send(transfer.socket.get(), packet.data(), packet.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+}  // namespace ironrack::serve

@@ -1,0 +1,113 @@
+// Runs TFTP transfers on a thread of its own, each on a socket of its own: an acknowledgement costs two system calls here
+// and none of Node's event loop, which alone takes as long as a whole round trip on a LAN. Requests, options, limits and the log stay in
+// src/service/tftp-service.ts.
+#pragma once
+
+#include <netinet/in.h>
+
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "pipeline/wakeup.hpp"
+#include "serve/sent_file.hpp"
+#include "serve/tftp_burst.hpp"
+#include "serve/tftp_exchange.hpp"
+
+namespace ironrack::serve {
+
+struct TftpRequest {
+  std::uint32_t id = 0;
+  /// Ours; its port is free to choose.
+  sockaddr_in local{};
+  sockaddr_in peer{};
+  /// The file, or without one the bytes.
+  UniqueFd file;
+  std::vector<std::byte> bytes;
+  std::uint64_t size = 0;
+  TftpTerms terms;
+  /// The OACK as it goes out; empty when nothing is offered.
+  std::vector<std::byte> offer;
+};
+
+struct TftpOutcome {
+  std::uint32_t id = 0;
+  Result<TftpResult> result;
+  std::uint64_t malformed = 0;
+};
+
+class TftpSender {
+ public:
+  using Request = TftpRequest;
+  using Outcome = TftpOutcome;
+
+  /// `on_outcome` is called on the sender's thread when there are outcomes to take.
+  explicit TftpSender(std::function<void()> on_outcome);
+  ~TftpSender() { finish(); }
+  TftpSender(const TftpSender&) = delete;
+  TftpSender& operator=(const TftpSender&) = delete;
+
+  void start(TftpRequest request);
+  /// Ends the transfer with an ERROR to its client; its outcome says so.
+  void cancel(std::uint32_t id);
+  std::vector<TftpOutcome> take_outcomes();
+  /// Ends every transfer so and the thread; their outcomes can be taken. Idempotent.
+  void finish();
+
+ private:
+  using Time = std::chrono::steady_clock::time_point;
+
+  struct Transfer {
+    std::uint32_t id;
+    UniqueFd socket;
+    TftpExchange exchange;
+    std::shared_ptr<SentFile> file;
+    std::vector<std::byte> offer;
+    DueBlocks due;
+    Time deadline;
+    bool segments = false;
+    bool waits_for_room = false;
+  };
+
+  void work();
+  void take_orders();
+  void begin(TftpRequest request);
+  Result<std::shared_ptr<SentFile>> contents(TftpRequest& request);
+  void receive(Transfer& transfer);
+  void carry_out(Transfer& transfer, TftpActions actions);
+  void send_due(Transfer& transfer);
+  void wait_for_room(Transfer& transfer, bool wait);
+  void end(Transfer& transfer, Result<TftpResult> result);
+  void report(std::uint32_t id, Result<TftpResult> result, std::uint64_t malformed);
+  void look_at_deadlines();
+  static void send_error(const Transfer& transfer, const TftpError& error);
+
+  std::function<void()> on_outcome_;
+  pipeline::Wakeup wakeup_;
+  UniqueFd epoll_;
+  TftpBurst burst_;
+  std::unordered_map<std::uint32_t, std::unique_ptr<Transfer>> transfers_;
+  /// Mappings in use, shared by all transfers of the same contents.
+  struct Shared {
+    std::uint64_t device, inode, size;
+    std::int64_t seconds, nanoseconds;
+    std::weak_ptr<SentFile> file;
+  };
+  std::vector<Shared> shared_;
+  Time now_;
+  Time next_look_;
+
+  std::mutex mutex_;  // of what follows
+  std::vector<TftpRequest> requests_;
+  std::vector<std::uint32_t> cancelled_;
+  std::vector<TftpOutcome> outcomes_;
+  bool stopping_ = false;
+  std::thread thread_;
+};
+
+}  // namespace ironrack::serve

@@ -1,0 +1,54 @@
+import { Fault } from "../core/fault.ts";
+import { nativeFault, type NativeFault, type NativeSenderHandle } from "../core/native-addon.ts";
+
+/** What an outcome of every sender has; `fault` instead of a result. */
+export interface SenderOutcome {
+  readonly id: number;
+  readonly fault?: NativeFault;
+}
+
+/** A sender of the addon, with a thread of its own, as promises. */
+export class NativeSender<Request extends object, Outcome extends SenderOutcome> implements AsyncDisposable {
+  readonly #handle: NativeSenderHandle<Request & { readonly id: number }>;
+  readonly #waiting = new Map<number, (outcome: Outcome) => void>();
+  #next = 1;
+  #closed = false;
+
+  constructor(open: (onOutcome: (outcome: Outcome) => void) => NativeSenderHandle<Request & { readonly id: number }>) {
+    this.#handle = open((outcome) => {
+      const resolve = this.#waiting.get(outcome.id);
+      this.#waiting.delete(outcome.id);
+      resolve?.(outcome);
+    });
+  }
+
+  /**
+   * The outcome when it is over; descriptors in the request may be closed as soon as the call is made. An aborted signal
+   * or a closed sender ends it with an outcome too. @throws Fault as the outcome says; cancelled when closed already
+   */
+  async send(request: Request, signal?: AbortSignal): Promise<Outcome> {
+    if (this.#closed || signal?.aborted === true)
+      throw new Fault("cancelled", "sender.closed", "the service is closing, or its client went away");
+    const id = this.#next;
+    this.#next = (this.#next % 0xffff_ffff) + 1;
+    const abort = (): void => this.#handle.cancel(id);
+    const ended = new Promise<Outcome>((resolve) => this.#waiting.set(id, resolve));
+    try {
+      this.#handle.start({ ...request, id });
+    } catch (error) {
+      this.#waiting.delete(id);
+      throw error;
+    }
+    signal?.addEventListener("abort", abort, { once: true });
+    const outcome = await ended;
+    signal?.removeEventListener("abort", abort);
+    if (outcome.fault !== undefined) throw nativeFault(outcome.fault);
+    return outcome;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#handle.close();
+  }
+}

@@ -52,6 +52,7 @@ function ironrack(logLevel: "info" | "warn"): Server {
         probe: true,
         proxy: false,
         nodes: [],
+        isoDirectories: [],
         discovery: false,
         loaders: {},
         tftpRoot: null,

@@ -81,7 +81,6 @@ type StartJob<Job extends NativeJob = NativeJob> = (
   onProgress: NativeJobNews["onProgress"],
   onEnd: NativeJobNews["onEnd"],
 ) => Job;
-type StartJob = (request: unknown, onProgress: NativeJobNews["onProgress"], onEnd: NativeJobNews["onEnd"]) => NativeJob;
 
 /** One of the addon's senders: requests and outcomes bear an id, which is the caller's to choose. */
 export interface NativeSenderHandle<Request> {
@@ -104,6 +103,7 @@ interface NativeAddon {
   openFileSender<Request, Outcome>(onOutcome: (outcome: Outcome) => void): NativeSenderHandle<Request>;
 }
 
+/** A fault that the addon tells of. */
 export function nativeFault(fault: NativeFault): Fault {
   return new Fault(fault.kind, fault.code, fault.message, { retry: fault.retry, detail: fault.detail });
 }

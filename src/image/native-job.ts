@@ -1,11 +1,5 @@
 import { throwIfAborted } from "../core/clock.ts";
-import { Fault } from "../core/fault.ts";
-import type { NativeFault, NativeJob, NativeJobNews } from "../core/native-addon.ts";
-
-/** A fault that the addon tells of. */
-export function nativeFault(fault: NativeFault): Fault {
-  return new Fault(fault.kind, fault.code, fault.message, { retry: fault.retry, detail: fault.detail });
-}
+import { nativeFault, type NativeJob, type NativeJobNews } from "../core/native-addon.ts";
 
 export interface JobOptions<Progress> {
   readonly signal: AbortSignal;

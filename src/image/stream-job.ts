@@ -1,6 +1,5 @@
 import type { Fault } from "../core/fault.ts";
-import { type NativeFault, type NativeStream, nativeAddon } from "../core/native-addon.ts";
-import { nativeFault } from "./native-job.ts";
+import { type NativeFault, type NativeStream, nativeAddon, nativeFault } from "../core/native-addon.ts";
 import type {
   Checkpoint,
   IscsiTarget,

@@ -93,8 +93,9 @@ class LineLog implements Log {
   #line(level: LogLevel, event: LogEvent, fields: LogFields | undefined): void {
     const { stream, journal, least, always } = this.#parts;
     if (LEVELS[level] < least) return;
-    const own = fields === undefined ? "" : members(fields);
-    const line = `{"level":"${level}","time":"${presentInstant()}"${always},"event":"${event}"${own}}\n`;
+    const head = `{"level":"${level}","time":"${presentInstant()}"${always},"event":"${event}"`;
+    const own = fields === undefined ? "{}" : JSON.stringify(fields);
+    const line = own === "{}" ? `${head}}\n` : `${head},${own.slice(1)}\n`;
     stream.write(journal ? SYSLOG[level] + line : line);
   }
 }

@@ -13,14 +13,14 @@ const SLOTS = 64;
 const ROW = 3;
 
 /** So many datagrams within `PACE`, and the socket is read by time instead of one by one. */
-const BUSY = 4;
-const PACE = 1 as Millis;
+const BUSY = 8;
+const PACE = 2 as Millis;
 /** Slabs read in one turn of the event loop; the rest waits in the kernel, so that nothing else starves. */
 const ROUNDS = 8;
 
 /**
  * A server's IPv4 socket that the addon reads and writes in batches. A quiet one is read when something arrives; a busy one
- * once a millisecond, so that one system call and one turn of the event loop serve many clients.
+ * every two milliseconds, so that one system call and one turn of the event loop serve many clients.
  */
 export class BatchSocket implements DatagramServer {
   readonly local: DatagramEndpoint;
@@ -71,7 +71,7 @@ export class BatchSocket implements DatagramServer {
       this.#cancelPace = undefined;
       const count = this.#drain();
       if (this.#closed) return;
-      if (count > 1) this.#pace();
+      if (count >= BUSY / 2) this.#pace();
       else this.#batch.watch(true);
     });
   }

@@ -45,15 +45,22 @@ export class Table<K extends string, V, I extends string> {
 
   /** The rows whose entry in `index` is `entry`. */
   find(index: I, entry: string): readonly V[] {
+    const own = this.#ownRows(index, entry);
+    if (this.#parent === undefined) return own;
+    const below = this.#parent.find(index, entry);
+    if (this.#rows.size === 0 || below.length === 0) return below.length === 0 ? own : below;
+    return [...below.filter((row) => !this.#rows.has(this.#shape.key(row))), ...own];
+  }
+
+  #ownRows(index: I, entry: string): readonly V[] {
+    const keys = this.#entries.get(index)?.get(entry);
+    if (keys === undefined) return [];
     const own: V[] = [];
-    for (const key of this.#entries.get(index)?.get(entry) ?? []) {
+    for (const key of keys) {
       const row = this.#rows.get(key);
       if (row !== undefined) own.push(row);
     }
-    if (this.#parent === undefined) return own;
-    const below = this.#parent.find(index, entry);
-    if (this.#rows.size === 0) return below;
-    return [...below.filter((row) => !this.#rows.has(this.#shape.key(row))), ...own];
+    return own;
   }
 
   /** How many rows a table that is no layer has. */

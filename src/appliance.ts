@@ -339,7 +339,16 @@ async function openBootServices({ config, clock, log, store }: ServiceParts, sco
       clock,
       log,
       links: [{ interface: boot.interface, address, socket: dhcpSocket, introduce: null }],
-      subnets: [{ subnet: subnetOf(config), options: dhcpOptionsOf(config) }],
+      subnets: [
+        {
+          subnet: subnetOf(config),
+          options: dhcpOptionsOf(config),
+          otherOptions: dhcp.options,
+          reservedOptions: new Map(
+            dhcp.reservations.map(({ address: fixed, options }) => [fixed, options ?? new Map()]),
+          ),
+        },
+      ],
       boot: settings,
       authoritative: dhcp.authoritative,
       rapidCommit: false,
@@ -437,7 +446,7 @@ function subnetOf({ boot, dhcp }: Config): ConstructorParameters<typeof DhcpServ
     reservations: dhcp.reservations.map((one) => ({
       key: { kind: "mac" as const, mac: one.mac },
       address: one.address,
-      hostname: null,
+      hostname: one.hostname,
     })),
     excluded: [address, ...(dhcp.gateway === null ? [] : [dhcp.gateway])],
     leaseTime: dhcp.leaseTime,

@@ -1,4 +1,4 @@
-import { renderFile, renderMarkdown } from "../src/config/document.ts";
+import { renderFile, renderMarkdown, renderOptions } from "../src/config/document.ts";
 import { VERSION } from "../src/core/version.ts";
 import { asyncApi } from "../src/mqtt/async-api.ts";
 import { channelDocument } from "../src/mqtt/channel-document.ts";
@@ -48,5 +48,6 @@ export function configDocuments(): ReadonlyMap<string, string> {
   return new Map([
     ["appliance.conf", renderFile()],
     ["docs/configuration.md", renderMarkdown()],
+    ["docs/dhcp-options.md", renderOptions()],
   ]);
 }

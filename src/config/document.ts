@@ -1,3 +1,4 @@
+import { optionRows } from "./dhcp-options.ts";
 import { absent, type Field } from "./field.ts";
 import { configTable } from "./table.ts";
 
@@ -39,6 +40,8 @@ function renderField(section: string, key: string, field: Field<unknown>): reado
   if (section === "dhcp" && key === "reservations") {
     return [...lines, "#[[dhcp.reservations]]", '#mac = "52:54:00:12:34:56"', '#address = "10.20.0.10"'];
   }
+  // Its header would swallow the keys behind it, so it is the section's last.
+  if (section === "dhcp" && key === "options") return [...lines, "#[dhcp.options]", `#${field.example}`];
   const value = typeof field.written === "string" ? field.written : field.example;
   return [...lines, `${field.written === null ? "" : "#"}${key} = ${value}`];
 }
@@ -98,4 +101,46 @@ export function renderMarkdown(): string {
     parts.push("");
   }
   return parts.join("\n");
+}
+
+const OPTIONS_INTRODUCTION = `# DHCP options
+
+\`[dhcp.options]\` in appliance.conf holds for every machine, \`[dhcp.reservations.options]\` behind a \`[[dhcp.reservations]]\` for its machine
+alone and goes before it. A machine gets the options that it asks for, or all of them when it asks for nothing by name; those over 255
+bytes are split (RFC 3396), what does not fit moves into the fields \`file\` and \`sname\` (option 52), and what then has no room is named in
+the log line of the answer (\`omitted\`).
+
+\`\`\`toml
+[dhcp]
+pool_start = "10.20.0.100"
+pool_end = "10.20.0.199"
+
+[[dhcp.reservations]]
+mac = "52:54:00:12:34:56"
+address = "10.20.0.10"
+hostname = "first"
+[dhcp.reservations.options]
+root_path = "iscsi:10.20.0.1::::iqn.2026-01.org.example:first"
+
+[dhcp.options]
+domain_search = ["rack.example.org", "example.org"]
+classless_static_route = ["10.30.0.0/16 via 10.20.0.254"]
+interface_mtu = 9000
+224 = { u16 = 5 }
+\`\`\`
+
+An option without a name here is set by its number and a type: \`hex\` ("0a:0b"), \`text\`, \`ip\` (one address or a list), \`u8\`, \`u16\`, \`u32\`. The router,
+name servers, domain and time servers have keys of their own in \`[dhcp]\`; mask, broadcast address and times follow from others; what
+is booted follows from the node. \`ironrackd --check-config\` says so where it finds one of them.
+
+| key | option | written as | source |
+|---|---|---|---|
+`;
+
+/** docs/dhcp-options.md: every option that can be set by name. */
+export function renderOptions(): string {
+  const rows = optionRows().map(
+    ({ key, code, written, source }) => `| \`${key}\` | ${code} | \`${written}\` | ${source} |`,
+  );
+  return `${OPTIONS_INTRODUCTION}${rows.join("\n")}\n`;
 }

@@ -29,14 +29,27 @@ export const absent = Symbol("absent");
 /** A value that its key does not allow. */
 export class FieldError extends Error {
   readonly at: Place;
+  /** Of what is wrong within the value of a key that is a table; null: the value itself. */
+  readonly within: string | null;
 
-  constructor(at: Place, message: string) {
+  constructor(at: Place, message: string, within: string | null = null) {
     super(message);
     this.at = at;
+    this.within = within;
   }
 }
 
-interface Kind<T> {
+/** Several of them in one value. */
+export class FieldErrors extends Error {
+  readonly errors: readonly FieldError[];
+
+  constructor(errors: readonly FieldError[]) {
+    super(errors.map(({ message }) => message).join("; "));
+    this.errors = errors;
+  }
+}
+
+export interface Kind<T> {
   readonly type: string;
   readonly unit?: string;
   readonly range?: string;
@@ -256,14 +269,16 @@ export function list<T>(kind: Kind<T>): Kind<readonly T[]> {
   };
 }
 
-/** An array of tables with exactly these keys, each of them needed. */
-export function tables<Shape extends Readonly<Record<string, Kind<unknown>>>>(
-  shape: Shape,
-): Kind<
-  readonly ({ readonly [K in keyof Shape]: Shape[K] extends Kind<infer T> ? T : never } & { readonly at: Place })[]
-> {
-  type Row = { readonly [K in keyof Shape]: Shape[K] extends Kind<infer T> ? T : never } & { readonly at: Place };
-  const names = Object.keys(shape);
+type Row<Needed, Further> = { readonly [K in keyof Needed]: Needed[K] extends Kind<infer T> ? T : never } & {
+  readonly [K in keyof Further]: Further[K] extends Kind<infer T> ? T | null : never;
+} & { readonly at: Place };
+
+/** An array of tables with these keys, `further` ones null where they are left out. */
+export function tables<
+  Needed extends Readonly<Record<string, Kind<unknown>>>,
+  Further extends Readonly<Record<string, Kind<unknown>>>,
+>(needed: Needed, further: Further): Kind<readonly Row<Needed, Further>[]> {
+  const names = [...Object.keys(needed), ...Object.keys(further)];
   return {
     type: `tables of ${names.join(", ")}`,
     parse: (value) => {
@@ -273,13 +288,20 @@ export function tables<Shape extends Readonly<Record<string, Kind<unknown>>>>(
         for (const [name, entry] of row.entries) {
           if (!names.includes(name)) throw new FieldError(entry.at, `unknown key "${name}"${nearest(name, names)}`);
         }
-        const pairs = Object.entries(shape).map(([name, kind]) => {
+        const pairs = Object.entries({ ...needed, ...further }).map(([name, kind]) => {
           const entry = row.entries.get(name);
-          if (entry === undefined) throw new FieldError(row.at, `the key "${name}" is missing`);
-          return [name, kind.parse(entry.value)] as const;
+          if (entry !== undefined) return [name, kind.parse(entry.value)] as const;
+          if (Object.hasOwn(needed, name)) throw new FieldError(row.at, `the key "${name}" is missing`);
+          return [name, null] as const;
         });
-        return { ...Object.fromEntries(pairs), at: row.at } as Row;
+        return { ...Object.fromEntries(pairs), at: row.at } as Row<Needed, Further>;
       });
     },
   };
+}
+
+/** A table within a section; left out, it is an empty one. `example`: lines as they may stand in it. */
+export function subtable<T>(kind: Kind<T>, example: string, sentence: string): Field<T> {
+  const empty: TomlValue = { kind: "table", entries: new Map(), at: { file: "default", line: 1, column: 1 } };
+  return { ...describe(kind, sentence), example, written: absent, fallback: kind.parse(empty) };
 }

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { Fault } from "../core/fault.ts";
 import { type Config, configName } from "./config.ts";
-import { type Field, FieldError } from "./field.ts";
+import { type Field, FieldError, FieldErrors } from "./field.ts";
 import { relations } from "./relations.ts";
 import { SecretFile, UnreachableSecretError } from "./secret-file.ts";
 import { nearest } from "./suggestion.ts";
@@ -40,7 +40,7 @@ export function problemLine({ at, key, message }: ConfigProblem): string {
 
 /**
  * Reads appliance.conf and then, in the order of their names, the files `conf.d/*.conf` beside it; a later file replaces
- * single keys, and adds to arrays of tables. @throws ConfigFault with every problem at once
+ * single keys, also of tables within a section, and adds to arrays of tables. @throws ConfigFault with every problem at once
  */
 export function loadConfig(path: string, options: ConfigOptions = {}): Config {
   const { config, problems } = checkConfig(path, options);
@@ -122,6 +122,8 @@ function mergeSection(
       found.value.values.some((value) => value.kind === "table")
     ) {
       present.values.push(...found.value.values);
+    } else if (present?.kind === "table" && found.value.kind === "table") {
+      for (const [name, inner] of found.value.entries) present.entries.set(name, inner);
     } else section.set(key, found);
   }
 }
@@ -172,7 +174,10 @@ function readField(
   } catch (error) {
     if (!(error instanceof Error)) throw error;
     if (error instanceof UnreachableSecretError && options.secrets !== "needed") return null;
-    problems.push({ at: error instanceof FieldError ? error.at : entry.value.at, key, message: error.message });
+    for (const one of error instanceof FieldErrors ? error.errors : [error]) {
+      if (!(one instanceof FieldError)) problems.push({ at: entry.value.at, key, message: one.message });
+      else problems.push({ at: one.at, key: one.within === null ? key : `${key}.${one.within}`, message: one.message });
+    }
     return undefined;
   }
 }

@@ -1,3 +1,4 @@
+import { dhcpOptionTable } from "./dhcp-options.ts";
 import {
   absolutePath,
   defaulted,
@@ -15,6 +16,7 @@ import {
   optional,
   required,
   secretFile,
+  subtable,
   tables,
   text,
   url,
@@ -34,6 +36,7 @@ function section<Fields extends Readonly<Record<string, Field<unknown>>>>(
 }
 
 const identifier = text(/^[A-Za-z0-9._-]{1,63}$/, "1 to 63 letters, digits, dots, hyphens and underscores");
+const hostname = text(/^[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$/, "a host name");
 const tcpPort = integer(1, 65535);
 
 /** Every key of appliance.conf. The types, the shipped file, the documentation and all checks come from here. */
@@ -113,9 +116,14 @@ export const configTable = {
       "Whether machines that are not enrolled are booted into the ramdisk to be found; off: they get an address and no boot file.",
     ),
     reservations: defaulted(
-      tables({ mac, address: ipv4 }),
+      tables({ mac, address: ipv4 }, { hostname, options: dhcpOptionTable }),
       [],
-      "Fixed addresses, as [[dhcp.reservations]] with mac and address.",
+      "Fixed addresses, as [[dhcp.reservations]] with mac and address, and perhaps hostname and options of its own ([dhcp.reservations.options]).",
+    ),
+    options: subtable(
+      dhcpOptionTable,
+      'tftp_server_address = ["10.20.0.1"]',
+      "Further DHCP options for machines that ask for them, by name, or by number with a type: 224 = { u16 = 5 }.",
     ),
   }),
   api: section("The REST API, which agents and Ironic's clients use.", {

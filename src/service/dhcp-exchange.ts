@@ -31,6 +31,8 @@ export interface ServedLink {
 export interface ServedSubnet {
   readonly prepared: PreparedSubnet;
   readonly options: OptionBytes;
+  /** Of a reserved address that has some of its own: all that its machine is told. */
+  readonly reservedOptions: ReadonlyMap<Ipv4Address, OptionBytes>;
 }
 
 /** A message on its way through the service, with everything that the answer depends on. */

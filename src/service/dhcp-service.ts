@@ -44,6 +44,8 @@ export interface DhcpSubnet {
   readonly options: OptionValues;
   /** Options without a name here, by code. */
   readonly otherOptions?: OptionBytes;
+  /** Of reserved addresses, before those of the subnet. */
+  readonly reservedOptions?: ReadonlyMap<Ipv4Address, OptionBytes>;
 }
 
 export interface DhcpServiceOptions {
@@ -386,8 +388,8 @@ export class DhcpService implements AsyncDisposable {
   }
 
   #reply(exchange: Exchange, contents: ReplyContents, reason: string, plan: BootPlan | undefined): void {
-    const { message, client, served, server, subnet } = exchange;
-    const encoded = encodeReply(message, client, contents, server, subnet?.options ?? noOptions);
+    const { message, client, served, server } = exchange;
+    const encoded = encodeReply(message, client, contents, server, optionsFor(exchange, contents));
     const to = this.#destination(exchange, contents);
     const { firmware } = client;
     // One literal, without spreading others into it: this runs twice for each lease.
@@ -465,6 +467,13 @@ export class DhcpService implements AsyncDisposable {
 
 const noOptions: OptionBytes = new Map();
 
+/** Who asks by INFORM has its address already. */
+function optionsFor({ subnet, client }: Exchange, { yiaddr }: ReplyContents): OptionBytes {
+  if (subnet === undefined) return noOptions;
+  const address = yiaddr === UNSPECIFIED ? client.ciaddr : yiaddr;
+  return (address === null ? undefined : subnet.reservedOptions.get(address)) ?? subnet.options;
+}
+
 function refusal(reason: string): ReplyContents {
   return { type: "nak", yiaddr: UNSPECIFIED, leaseTime: null, hostname: null, boot: null, message: reason };
 }
@@ -473,12 +482,17 @@ function xidOf(message: Dhcp4Message): string {
   return message.xid.toString(16).padStart(8, "0");
 }
 
-function serve({ subnet, options, otherOptions }: DhcpSubnet): ServedSubnet {
+function serve({ subnet, options, otherOptions, reservedOptions }: DhcpSubnet): ServedSubnet {
   const prepared = prepareSubnet(subnet);
   const bytes = new Map<number, Uint8Array>();
   bytes.set(dhcpOptions.subnetMask.code, encodeOption("subnetMask", subnetMask(prepared)));
   bytes.set(dhcpOptions.broadcastAddress.code, encodeOption("broadcastAddress", broadcastAddress(prepared)));
   for (const [code, value] of encodeOptions(options)) bytes.set(code, value);
   for (const [code, value] of otherOptions ?? []) bytes.set(code, value);
-  return { prepared, options: bytes };
+  const reserved = [...(reservedOptions ?? [])].filter(([, own]) => own.size > 0);
+  return {
+    prepared,
+    options: bytes,
+    reservedOptions: new Map(reserved.map(([address, own]) => [address, new Map([...bytes, ...own])])),
+  };
 }

@@ -44,6 +44,8 @@ export interface BootServerOptions {
     readonly pool: readonly [string, string];
   }[];
   readonly reservations?: readonly { readonly mac: string; readonly address: string }[];
+  /** Options by code, in hexadecimal digits. */
+  readonly otherOptions?: readonly (readonly [number, string])[];
   readonly leaseTime_s: number;
   /** Clients without an address are answered by unicast unless they ask for broadcast. */
   readonly unicast: boolean;
@@ -229,6 +231,7 @@ function subnetsOf(options: BootServerOptions, address: Ipv4Address): readonly D
   const named = { domainNameServer: [address], domainName: "rack.test" };
   return [own, ...relayed].map((subnet) => ({
     subnet,
+    otherOptions: new Map((options.otherOptions ?? []).map(([code, hex]) => [code, Buffer.from(hex, "hex")])),
     // Behind a relay, which is the router, its first address.
     options: {
       ...named,

@@ -116,6 +116,38 @@ test("dhclient gets a lease, confirms it from INIT-REBOOT and releases it", asyn
   );
 });
 
+/** dhclient asks for options 224 and on, and its script writes them out. */
+async function askDhclient(lab: BootLab, codes: readonly number[], send: string): Promise<readonly string[]> {
+  const named = codes.map((code) => `option opt-${code} code ${code} = text;`).join("\n");
+  const request = `request subnet-mask, ${codes.map((code) => `opt-${code}`).join(", ")};`;
+  const config = lab.script("dhclient.conf", `${named}\n${send}\n${request}\n`);
+  const echo = codes.map((code) => `echo "${code} $new_opt_${code}" >> ${join(lab.directory, "events")}`).join("\n");
+  const script = lab.script("dhclient.sh", `#!/bin/sh\n[ "$reason" = BOUND ] || exit 0\n${echo}\nexit 0\n`);
+  const files = ["-lf", join(lab.directory, "leases"), "-pf", join(lab.directory, "pid")];
+  await lab.client(["dhclient", "-4", "-1", "-q", "-cf", config, "-sf", script, ...files, "eth0"]);
+  const told = output(lab);
+  await lab.client(["dhclient", "-4", "-x", "-cf", config, "-sf", script, ...files, "eth0"]);
+  return told;
+}
+
+test("an option of 600 bytes arrives whole at dhclient — RFC 3396", async () => {
+  const long = "abcdefghij".repeat(60);
+  await using lab = await BootLab.open({ otherOptions: [[224, Buffer.from(long).toString("hex")]] });
+  assert.deepEqual(await askDhclient(lab, [224], "send dhcp-max-message-size 1400;"), [`224 ${long}`]);
+});
+
+test("options that have no room of their own come in file and sname, and dhclient finds them — RFC 2132 §9.3", async () => {
+  const codes = [224, 225, 226, 227, 228, 229, 230];
+  const text = (code: number): string => `${code}-`.repeat(12);
+  await using lab = await BootLab.open({
+    otherOptions: codes.map((code) => [code, Buffer.from(text(code)).toString("hex")]),
+  });
+  assert.deepEqual(
+    await askDhclient(lab, codes, ""),
+    codes.map((code) => `${code} ${text(code)}`),
+  );
+});
+
 test("dhcpcd gets a lease under its DUID, rebinds it and releases it", async () => {
   await using lab = await BootLab.open();
   const config = lab.script(

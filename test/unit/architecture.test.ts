@@ -18,7 +18,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   api: ["core", "protocol", "domain", "conductor", "net"],
   mqtt: ["core", "protocol", "domain", "conductor", "net"],
   control: ["core", "protocol", "domain", "conductor", "net"],
-  config: ["core"],
+  // protocol: the table of DHCP options is what [dhcp.options] is read by.
+  config: ["core", "protocol"],
   cli: ["core", "domain", "config", "store", "net", "protocol"],
 };
 

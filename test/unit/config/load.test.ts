@@ -46,7 +46,7 @@ test("the shipped file names every key once, and each of its defaults and exampl
   assert.equal(config.dhcp.reservations.length, 1);
   for (const [name, { fields }] of Object.entries(configTable)) {
     for (const key of Object.keys(fields)) {
-      const line = key === "reservations" ? `[[${name}.${key}]]` : `${key} = `;
+      const line = key === "reservations" ? `[[${name}.${key}]]` : key === "options" ? `[${name}.${key}]` : `${key} = `;
       assert.ok(renderFile().includes(line), `${name}.${key}`);
       assert.ok(renderMarkdown().includes(`| \`${key}\` |`), `${name}.${key}`);
     }

@@ -213,6 +213,39 @@ test("options come as asked and in the order asked, the relay's own last and unc
   assert.deepEqual(readOption(offer.options, "relayAgentInformation"), relay);
 });
 
+test("a reserved machine is told its own options before those of its subnet", async () => {
+  const address = parseIpv4Address("127.0.2.1");
+  const text = (value: string): Map<number, Uint8Array> => new Map([[17, Buffer.from(value)]]);
+  await using rig = await Rig.open({
+    subnets: [
+      {
+        subnet: {
+          network: parseIpv4Address("127.0.0.0"),
+          prefixLength: 8,
+          interface: "lo",
+          pools: [{ first: parseIpv4Address("127.0.1.0"), last: parseIpv4Address("127.0.1.63") }],
+          reservations: [{ key: { kind: "mac", mac: parseMacAddress(A) }, address, hostname: "first" }],
+          excluded: [LOOPBACK],
+          leaseTime: seconds(600),
+          maximumLeaseTime: seconds(600),
+        },
+        options: { router: [LOOPBACK] },
+        otherOptions: text("/srv/root"),
+        reservedOptions: new Map([[address, text("/srv/first")]]),
+      },
+    ],
+  });
+  const reserved = await rig.lease(A, { parameterRequestList: [3, 12, 17] });
+  assert.equal(reserved.yiaddr, address);
+  assert.equal(readOption(reserved.options, "rootPath"), "/srv/first");
+  assert.equal(readOption(reserved.options, "hostName"), "first");
+  assert.deepEqual(readOption(reserved.options, "router"), [LOOPBACK]);
+  const informed = await rig.ask(A, { messageType: "inform", parameterRequestList: [17] }, { ciaddr: address });
+  assert.equal(readOption(informed.options, "rootPath"), "/srv/first");
+  const other = await rig.lease(B, { parameterRequestList: [17] });
+  assert.equal(readOption(other.options, "rootPath"), "/srv/root");
+});
+
 test("the client identifier comes back — RFC 6842 §3", async () => {
   await using rig = await Rig.open();
   const offer = await rig.ask(A, { messageType: "discover", clientIdentifier: Uint8Array.of(255, 1, 2, 3) });

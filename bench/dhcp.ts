@@ -55,6 +55,7 @@ function ironrack(logLevel: "info" | "warn"): Server {
         isoDirectories: [],
         discovery: false,
         loaders: {},
+        isoDirectories: [],
         tftpRoot: null,
         kernel: empty,
         initrd: empty,

@@ -52,7 +52,6 @@ function ironrack(logLevel: "info" | "warn"): Server {
         probe: true,
         proxy: false,
         nodes: [],
-        isoDirectories: [],
         discovery: false,
         loaders: {},
         isoDirectories: [],

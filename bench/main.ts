@@ -1,12 +1,14 @@
 /** `npm run bench -- NAME [WORD…] --json`: peers and ironrack in one run; root, namespaces of its own. */
 import type { Json } from "../src/core/json.ts";
 import { benchDhcp } from "./dhcp.ts";
+import { benchHttp } from "./http.ts";
 import { benchIscsi } from "./iscsi.ts";
 import { benchTftp } from "./tftp.ts";
 
 const benches: readonly { readonly name: string; readonly run: (only: readonly string[]) => Promise<Json> }[] = [
   { name: "dhcp", run: benchDhcp },
   { name: "tftp", run: benchTftp },
+  { name: "http", run: benchHttp },
   { name: "iscsi", run: benchIscsi },
 ];
 

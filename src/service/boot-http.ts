@@ -1,10 +1,11 @@
 import { createHash } from "node:crypto";
+import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { FileHandle } from "node:fs/promises";
 import type { AddressInfo, Socket } from "node:net";
 import { pipeline } from "node:stream/promises";
 import { type Ipv4Address, type MacAddress, parseMacAddress } from "../core/brand.ts";
-import { type Clock } from "../core/clock.ts";
+import { type Clock, throwIfAborted } from "../core/clock.ts";
 import { Fault, isFault, toFault } from "../core/fault.ts";
 import type { Log } from "../core/log.ts";
 import { seconds } from "../core/units.ts";
@@ -144,6 +145,7 @@ export class BootHttp implements AsyncDisposable {
       throw new Fault("unsupported", "http.method", `${request.method} is not served here; GET and HEAD are`);
     }
     request.resume(); // a body means nothing here
+    if (response.socket === null) await turnOf(request, response);
     const path = pathOf(request.url ?? "");
     const file = await this.#find(path, request);
     if (file === null) throw new Fault("not-found", "http.not-found", `${path} is not here`);
@@ -266,14 +268,13 @@ export class BootHttp implements AsyncDisposable {
       return;
     }
     response.flushHeaders();
-    // Behind another answer on the same connection it has no socket yet; TLS has none to write to directly.
-    const descriptor = response.socket === null ? null : descriptorOf(socket);
+    using gone = abortOnClose(socket);
+    if (socket.writableLength > 0) await new Promise((resolve) => socket.write("", resolve));
+    const descriptor = descriptorOf(socket);
     if (descriptor === null) {
       await streamBody(response, file.handle, first, length);
       return;
     }
-    using gone = abortOnClose(response);
-    if (socket.writableLength > 0) await new Promise((resolve) => socket.write("", resolve));
     const part = { socket: descriptor, file: file.handle, offset: first, length, patience: STALLED };
     this.#sending.add(socket);
     try {
@@ -355,13 +356,23 @@ async function streamBody(response: ServerResponse, file: FileHandle, first: num
   }
 }
 
-/** Aborts when the connection ends before the answer does. */
-function abortOnClose(response: ServerResponse): Disposable & { readonly signal: AbortSignal } {
+/**
+ * Waits until the answers before it on the same connection are out: so a client that asks for much at once has one file open. Clients
+ * that ask on as soon as the last byte is there come through here too. @throws Fault cancelled
+ */
+async function turnOf(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  using gone = abortOnClose(request.socket);
+  await once(response, "socket", { signal: gone.signal }).catch(() => throwIfAborted(gone.signal));
+}
+
+/** Aborts when the connection ends. */
+function abortOnClose(socket: Socket): Disposable & { readonly signal: AbortSignal } {
   const controller = new AbortController();
-  const onClose = (): void => controller.abort();
-  response.once("close", onClose);
-  if (response.destroyed) onClose();
-  return { signal: controller.signal, [Symbol.dispose]: () => void response.off("close", onClose) };
+  const onClose = (): void => controller.abort(new Fault("cancelled", "http.aborted", "the client went away"));
+  socket.setMaxListeners(0); // as many as requests wait on it
+  socket.once("close", onClose);
+  if (socket.destroyed) onClose();
+  return { signal: controller.signal, [Symbol.dispose]: () => void socket.off("close", onClose) };
 }
 
 function refuse(response: ServerResponse, status: number, fault: Fault): void {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, readdirSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { type IncomingMessage, request } from "node:http";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
@@ -117,6 +117,28 @@ test("clients that go away in the middle leave no open file and no running answe
   while (rig.http.counters().running > 0) await clock.sleep(millis(10));
   await clock.sleep(millis(50));
   assert.ok(openFiles() <= before + 2, `${before} before, ${openFiles()} now`);
+});
+
+test("requests that follow each other without waiting are answered in order, each whole", async () => {
+  await using rig = await open();
+  const before = openFiles();
+  const size = statSync(initrd).size;
+  const socket = connect(rig.port, "127.0.0.1");
+  const line = (path: string, rest = ""): string => `GET ${path} HTTP/1.1\r\nHost: x\r\n${rest}\r\n`;
+  const paths = Array.from({ length: 40 }, (_, at) => (at % 4 === 0 ? "/ramdisk/initrd" : "/ramdisk/kernel"));
+  socket.write(paths.map((path) => line(path)).join("") + line("/absent", "Connection: close\r\n"));
+  let most = 0;
+  let length = 0;
+  let ends = "";
+  for await (const part of socket) {
+    const bytes = part as Buffer;
+    length += bytes.length;
+    ends = (ends + bytes.subarray(-300).toString("latin1")).slice(-300);
+    most = Math.max(most, openFiles());
+  }
+  assert.match(ends, /HTTP\/1\.1 404 Not Found\r\n/);
+  assert.ok(length > 10 * size && length < 10 * size + 41 * 500, `${length} bytes`);
+  assert.ok(most < before + 10, `${most} files were open`);
 });
 
 test("anything at all on the wire leaves the server serving", async () => {

@@ -1,10 +1,11 @@
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { toFault } from "../../core/fault.ts";
 import { isJsonObject, property, stringProperty } from "../../core/json.ts";
 import { seconds } from "../../core/units.ts";
-import { checkConfig, problemLine } from "../../config/load.ts";
+import { checkConfig, loadConfig, problemLine } from "../../config/load.ts";
 import { BASH_COMPLETION, complete } from "../completion.ts";
 import { type CliParts, report } from "../context.ts";
+import { dhcpServers, staticBoot } from "../dhcp-config.ts";
 import { examine } from "../doctor.ts";
 import { SocketTransport } from "../socket-transport.ts";
 import { table } from "../table.ts";
@@ -57,6 +58,7 @@ export function addLocalVerbs(program: Command, cli: CliParts): void {
       else for (const problem of problems) terminal.err(`${problemLine(problem)}\n`);
       cli.exit(problems.length === 0 ? 0 : 2);
     });
+  addDhcpConfig(program, cli);
   program
     .command("completion")
     .description("print the completion script for bash: source <(ironrack completion)")
@@ -66,6 +68,26 @@ export function addLocalVerbs(program: Command, cli: CliParts): void {
     const names = nodes ? await nodeNames(program.opts<LocalOptions>().socket, words.at(-1) ?? "", cli) : [];
     terminal.out([...fixed, ...names].map((word) => `${word}\n`).join(""));
   });
+}
+
+/** Under `boot`, beside the verbs that ask the daemon: this one needs the configuration only. */
+function addDhcpConfig(program: Command, cli: CliParts): void {
+  const boot = program.commands.find((command) => command.name() === "boot");
+  boot
+    ?.command("dhcp-config")
+    .description("print what another DHCP server must tell machines, for where ironrack gives out no addresses")
+    .addOption(
+      new Option("--for <SERVER>", "whose configuration").choices([...dhcpServers.keys()]).makeOptionMandatory(),
+    )
+    .addHelpText("after", "\nExample:\n  ironrack boot dhcp-config --for dnsmasq > /etc/dnsmasq.d/ironrack.conf\n")
+    .action((options: { readonly for: string }) => {
+      try {
+        const config = loadConfig(program.opts<LocalOptions>().config);
+        cli.terminal.out(dhcpServers.get(options.for)?.(staticBoot(config)) ?? "");
+      } catch (error) {
+        report(cli, toFault(error), false);
+      }
+    });
 }
 
 /** The nodes whose names begin with `start`; none when the daemon does not answer at once. */

@@ -15,9 +15,9 @@ import { join } from "node:path";
 import { SystemClock } from "../src/core/clock.ts";
 import type { Json } from "../src/core/json.ts";
 import { millis } from "../src/core/units.ts";
-import { unpackedPackage } from "../test/peer/unpacked-package.ts";
 import { ironrackArgv, MeasuredServer, median, rounded, type ServerProgram } from "./measured-server.ts";
 import { nativeClient } from "./native-client.ts";
+import { nginxArgv } from "./nginx.ts";
 
 /**
  * HTTP servers side by side over loopback: 1 GiB and 64 MiB, 1 connection and 32, the bodies dropped in the client's
@@ -56,22 +56,7 @@ const servers: readonly ServerProgram[] = [
   {
     name: "nginx",
     listens: ["tcp", PORT],
-    argv: (directory) => {
-      const config = join(directory, "nginx.conf");
-      writeFileSync(
-        config,
-        `daemon off; master_process off; worker_processes 1; pid ${directory}/nginx.pid; error_log ${directory}/error.log;
-events { worker_connections 1024; }
-http {
-  access_log ${directory}/access.log; sendfile on; tcp_nopush on; keepalive_requests 100000;
-  client_body_temp_path ${directory}; proxy_temp_path ${directory}; fastcgi_temp_path ${directory};
-  uwsgi_temp_path ${directory}; scgi_temp_path ${directory};
-  server { listen ${SERVER}:${PORT}; location /loader/ { alias ${directory}/; } }
-}
-`,
-      );
-      return [join(unpackedPackage("nginx"), "usr/sbin/nginx"), "-p", directory, "-c", config];
-    },
+    argv: (directory) => nginxArgv(directory, `${SERVER}:${PORT}`, `location /loader/ { alias ${directory}/; }`),
   },
   {
     name: "node streams",

@@ -3,12 +3,14 @@ import type { Json } from "../src/core/json.ts";
 import { benchDhcp } from "./dhcp.ts";
 import { benchHttp } from "./http.ts";
 import { benchIscsi } from "./iscsi.ts";
+import { benchStorm } from "./storm.ts";
 import { benchTftp } from "./tftp.ts";
 
 const benches: readonly { readonly name: string; readonly run: (only: readonly string[]) => Promise<Json> }[] = [
   { name: "dhcp", run: benchDhcp },
   { name: "tftp", run: benchTftp },
   { name: "http", run: benchHttp },
+  { name: "storm", run: benchStorm },
   { name: "iscsi", run: benchIscsi },
 ];
 

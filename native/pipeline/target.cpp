@@ -161,7 +161,6 @@ void Target::on_tick(std::uint64_t now_ms) {
   if (!quiet() && now_ms - progress_ms_ >= plan_.command_ms + kComeBackMs) {
     return fail(last_trouble_ ? *last_trouble_ : timeout("iscsi.no-progress", "the target takes no data"));
   }
-  if (request_.checkpoints && state_ == State::streaming && checkpointer_.due(now_ms) && writer_.written() + writer_.skipped() > 0 && session()->room() > 0) begin_checkpoint(now_ms);
   pump(now_ms);
 }
 
@@ -360,6 +359,8 @@ void Target::start_streaming() {
 
 void Target::fill_streaming(std::uint64_t now_ms) {
   writer_.set_busy();
+  // Before the writes, which take all the room there is.
+  if (request_.checkpoints && checkpointer_.due(now_ms) && writer_.written() + writer_.skipped() > 0 && session()->room() > 0) begin_checkpoint(now_ms);
   while (session()->room() > 0 && window_open()) {
     const auto skipped = writer_.skipped();
     auto work = writer_.next();

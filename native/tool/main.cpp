@@ -10,6 +10,7 @@
 #include <fstream>
 #include <string>
 
+#include "iscsi/discovery.hpp"
 #include "pipeline/stream_job.hpp"
 #include "tool/checkpoint_file.hpp"
 #include "tool/json.hpp"
@@ -20,8 +21,10 @@ using namespace ironrack;
 using namespace ironrack::pipeline;
 
 constexpr const char* kUsage = R"(usage: image2iscsi [options] IMAGE TARGET...
+       image2iscsi [options] discover ADDRESS[:PORT]
 
 Streams IMAGE (raw or qcow2) onto one or more iSCSI disks.
+discover lists the targets behind a portal, one a line: name and addresses.
 TARGET is iscsi://ADDRESS[:PORT]/IQN[/LUN]; addresses are numeric, IPv6 in brackets.
 
   --format raw|qcow2     what the image is; content that is something else is refused (default: raw)
@@ -69,6 +72,25 @@ std::optional<TargetRequest> parse_target(std::string_view text) {
     if (digits.empty() || *end != 0) return std::nullopt;
   }
   return target;
+}
+
+int discover(const std::string& portal, const TargetRequest& common) {
+  const auto address = iscsi::parse_target_address(portal);
+  if (!address) {
+    std::fprintf(stderr, "image2iscsi: %s is not ADDRESS[:PORT]\n", portal.c_str());
+    return 2;
+  }
+  const auto targets = iscsi::discover({.address = address->address, .port = address->port, .initiator_iqn = common.initiator_iqn, .chap = common.chap});
+  if (!targets) {
+    std::fprintf(stderr, "image2iscsi: %s (%s)\n", targets.error().message.c_str(), targets.error().code.c_str());
+    return 1;
+  }
+  for (const auto& [name, portals] : *targets) {
+    std::string line = name;
+    for (const auto& each : portals) line += " " + (each.address.find(':') == std::string::npos ? each.address : "[" + each.address + "]") + ":" + std::to_string(each.port);
+    std::puts(line.c_str());
+  }
+  return 0;
 }
 
 int usage_fault(const std::string& message) {
@@ -175,6 +197,7 @@ int main(int argc, char** argv) {
       common.chap->target = iscsi::ChapPeer{mutual_user, secret};
     }
   }
+  if (std::string_view(argv[optind]) == "discover" && argc - optind == 2) return discover(argv[optind + 1], common);
   request.source.path = argv[optind];
   for (int i = optind + 1; i < argc; i++) {
     const auto parsed = parse_target(argv[i]);

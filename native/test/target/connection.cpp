@@ -1,8 +1,5 @@
 #include "test/target/connection.hpp"
 
-#include <fcntl.h>
-#include <openssl/evp.h>
-#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -11,23 +8,10 @@
 #include <cstring>
 #include <thread>
 
+#include "test/target/wire.hpp"
+
 namespace target {
 namespace {
-
-std::uint16_t get16(const unsigned char* from) { return static_cast<std::uint16_t>(from[0] << 8 | from[1]); }
-std::uint32_t get24(const unsigned char* from) { return static_cast<std::uint32_t>(from[0]) << 16 | static_cast<std::uint32_t>(from[1]) << 8 | from[2]; }
-std::uint32_t get32(const unsigned char* from) { return static_cast<std::uint32_t>(get16(from)) << 16 | get16(from + 2); }
-std::uint64_t get64(const unsigned char* from) { return static_cast<std::uint64_t>(get32(from)) << 32 | get32(from + 4); }
-void put32(unsigned char* to, std::uint32_t value) {
-  for (int i = 0; i < 4; i++) to[i] = static_cast<unsigned char>(value >> (24 - 8 * i));
-}
-void put24(unsigned char* to, std::uint32_t value) {
-  for (int i = 0; i < 3; i++) to[i] = static_cast<unsigned char>(value >> (16 - 8 * i));
-}
-void put64(unsigned char* to, std::uint64_t value) {
-  put32(to, static_cast<std::uint32_t>(value >> 32));
-  put32(to + 4, static_cast<std::uint32_t>(value));
-}
 
 /// Bit by bit, as the RFC defines it; the initiator's own is faster and another program.
 std::uint32_t crc32c(const unsigned char* bytes, std::size_t length, std::uint32_t crc = 0xffffffff) {
@@ -59,35 +43,9 @@ std::vector<unsigned char> sense(unsigned key, unsigned asc, unsigned ascq) {
   return out;
 }
 
-std::string digest(const std::string& name, unsigned char identifier, const std::string& secret, const std::string& challenge) {
-  unsigned char out[EVP_MAX_MD_SIZE];
-  unsigned size = 0;
-  const std::string input = std::string(1, static_cast<char>(identifier)) + secret + challenge;
-  EVP_Digest(input.data(), input.size(), out, &size, EVP_get_digestbyname(name.c_str()), nullptr);
-  return {reinterpret_cast<char*>(out), size};
-}
-
-std::string hex(const std::string& bytes) {
-  std::string out = "0x";
-  for (const unsigned char byte : bytes) {
-    out += "0123456789abcdef"[byte >> 4];
-    out += "0123456789abcdef"[byte & 15];
-  }
-  return out;
-}
-
-std::string unhex(const std::string& text) {
-  std::string out;
-  for (std::size_t i = 2; i + 1 < text.size(); i += 2) out += static_cast<char>(std::stoi(text.substr(i, 2), nullptr, 16));
-  return out;
-}
-
-const std::map<std::string, std::string> kChapDigests = {{"5", "MD5"}, {"6", "SHA1"}, {"7", "SHA256"}, {"8", "SHA3-256"}};
-
 }  // namespace
 
 Connection::~Connection() {
-  if (file_ >= 0) ::close(file_);
   ::close(fd_);
 }
 
@@ -195,6 +153,8 @@ void Connection::serve() {
           break;
         }
         case 0x01: on_command(header, data_length); break;
+        case 0x02: on_task_management(header); break;
+        case 0x04: on_text(header, data_length); break;
         case 0x05: on_data_out(header, data_length); break;
         case 0x06: {
           unsigned char answer[48] = {0x26, 0x80};
@@ -211,126 +171,6 @@ void Connection::serve() {
   }
 }
 
-void Connection::login() {
-  std::string algorithm;
-  std::string challenge;
-  std::string name;
-  bool proven = options_.chap_user.empty();
-  while (true) {
-    fill(48);
-    unsigned char header[48];
-    take(header, 48);
-    if ((header[0] & 0x3f) != 0x03) throw Gone{};
-    const auto length = get24(header + 5);
-    std::string text(length, 0);
-    take(reinterpret_cast<unsigned char*>(text.data()), length);
-    discard(-length & 3u);
-    exp_cmd_sn_ = get32(header + 24);
-    std::map<std::string, std::string> keys;
-    for (std::size_t at = 0; at < text.size();) {
-      const auto end = text.find('\0', at);
-      const auto pair = text.substr(at, end - at);
-      at = end == std::string::npos ? text.size() : end + 1;
-      if (const auto equals = pair.find('='); equals != std::string::npos) keys[pair.substr(0, equals)] = pair.substr(equals + 1);
-    }
-    std::string answer;
-    const auto say = [&](const std::string& key, const std::string& value) { answer += key + "=" + value + '\0'; };
-    const auto least = [&](const char* key, std::uint32_t ours) {
-      if (!keys.contains(key)) return ours;
-      const auto result = std::min(ours, static_cast<std::uint32_t>(std::stoul(keys[key])));
-      say(key, std::to_string(result));
-      return result;
-    };
-    const int stage = header[1] >> 2 & 3;
-    const int next = header[1] & 3;
-    bool transit = (header[1] & 0x80) != 0;
-    unsigned char status_class = 0;
-    unsigned char status_detail = 0;
-    if (keys.contains("TargetName")) name = keys["TargetName"];
-    if (!options_.redirect.empty()) {
-      status_class = 1;
-      status_detail = 1;
-      say("TargetAddress", options_.redirect);
-      transit = false;
-    } else if (stage == 0) {
-      if (keys.contains("AuthMethod")) {
-        const bool chap = !proven && keys["AuthMethod"].find("CHAP") != std::string::npos;
-        if (!proven && !chap) {
-          status_class = 2;
-          status_detail = 1;
-        }
-        say("AuthMethod", chap ? "CHAP" : "None");
-        if (chap) transit = false;
-      } else if (keys.contains("CHAP_A")) {
-        const std::string list = "," + keys["CHAP_A"] + ",";
-        algorithm = options_.chap_algorithm.empty() ? keys["CHAP_A"].substr(0, keys["CHAP_A"].find(',')) : options_.chap_algorithm;
-        if (list.find("," + algorithm + ",") == std::string::npos) throw Gone{};
-        for (int i = 0; i < 24; i++) challenge += static_cast<char>(std::rand());
-        say("CHAP_A", algorithm);
-        say("CHAP_I", "77");
-        say("CHAP_C", hex(challenge));
-        transit = false;
-      } else if (keys.contains("CHAP_R")) {
-        proven = keys["CHAP_N"] == options_.chap_user && unhex(keys["CHAP_R"]) == digest(kChapDigests.at(algorithm), 77, options_.chap_secret, challenge);
-        if (!proven) {
-          status_class = 2;
-          status_detail = 1;
-        } else if (keys.contains("CHAP_C")) {
-          say("CHAP_N", options_.mutual_user);
-          say("CHAP_R", hex(digest(kChapDigests.at(algorithm), static_cast<unsigned char>(std::stoi(keys["CHAP_I"])), options_.mutual_secret, unhex(keys["CHAP_C"]))));
-        }
-      }
-    } else {
-      if (!proven) {
-        status_class = 2;
-        status_detail = 1;
-      }
-      for (const char* key : {"HeaderDigest", "DataDigest"}) {
-        if (!keys.contains(key)) continue;
-        const bool use = options_.digests && keys[key].find("CRC32C") != std::string::npos;
-        say(key, use ? "CRC32C" : "None");
-      }
-      if (keys.contains("MaxRecvDataSegmentLength")) {
-        initiator_segment_ = static_cast<std::uint32_t>(std::stoul(keys["MaxRecvDataSegmentLength"]));
-        say("MaxRecvDataSegmentLength", std::to_string(options_.max_recv_data_segment_length));
-      }
-      max_burst_ = least("MaxBurstLength", options_.max_burst_length);
-      first_burst_ = std::min(max_burst_, least("FirstBurstLength", options_.first_burst_length));
-      max_r2t_ = least("MaxOutstandingR2T", options_.max_outstanding_r2t);
-      if (keys.contains("InitialR2T")) {
-        initial_r2t_ = options_.initial_r2t || keys["InitialR2T"] == "Yes";
-        say("InitialR2T", initial_r2t_ ? "Yes" : "No");
-      }
-      if (keys.contains("ImmediateData")) say("ImmediateData", options_.immediate_data && keys["ImmediateData"] == "Yes" ? "Yes" : "No");
-      if (keys.contains("ErrorRecoveryLevel")) say("ErrorRecoveryLevel", "0");
-      if (keys.contains("DefaultTime2Wait")) say("DefaultTime2Wait", "2");
-      if (keys.contains("DefaultTime2Retain")) say("DefaultTime2Retain", "0");
-      if (keys.contains("MaxConnections")) say("MaxConnections", "1");
-    }
-    unsigned char out[48] = {0x23, static_cast<unsigned char>((transit ? 0x80 : 0) | stage << 2 | (transit ? next : 0))};
-    put24(out + 5, static_cast<std::uint32_t>(answer.size()));
-    std::memcpy(out + 8, header + 8, 6);
-    out[15] = transit && next == 3 ? 1 : 0;
-    std::memcpy(out + 16, header + 16, 4);
-    window(out, true);
-    out[36] = status_class;
-    out[37] = status_detail;
-    put(out, reinterpret_cast<const unsigned char*>(answer.data()), answer.size());
-    flush();
-    if (status_class != 0) throw Gone{};
-    if (transit && next == 3) {
-      header_digest_ = options_.digests && keys.contains("HeaderDigest") && keys["HeaderDigest"].find("CRC32C") != std::string::npos;
-      data_digest_ = options_.digests && keys.contains("DataDigest") && keys["DataDigest"].find("CRC32C") != std::string::npos;
-      break;
-    }
-  }
-  unit_attentions_ = options_.unit_attentions;
-  if (!options_.store.empty()) {
-    file_ = ::open((options_.store + "/" + name.substr(name.rfind(':') + 1) + ".img").c_str(), O_RDWR | O_CREAT, 0600);
-    if (file_ < 0) throw Gone{};
-  }
-}
-
 std::string Connection::misdeed() {
   const auto number = ++shared_.writes;
   for (const auto& fault : options_.faults) {
@@ -340,14 +180,7 @@ std::string Connection::misdeed() {
 }
 
 void Connection::zero(std::uint64_t offset, std::uint64_t length) {
-  if (file_ < 0) return;
-  const std::vector<unsigned char> zeros(65536);
-  while (length > 0) {
-    const auto piece = std::min<std::uint64_t>(length, zeros.size());
-    if (::pwrite(file_, zeros.data(), piece, static_cast<off_t>(offset)) < 0) throw Gone{};
-    offset += piece;
-    length -= piece;
-  }
+  if (disk_ != nullptr && disk_->keeps() && !disk_->zero(offset, length)) throw Gone{};
 }
 
 void Connection::respond(std::uint32_t itt, unsigned char status, const Bytes& sense_bytes, unsigned char response, std::uint32_t residual) {
@@ -391,7 +224,7 @@ void Connection::data_in(std::uint32_t itt, const Bytes& data, std::uint32_t roo
 
 void Connection::read(std::uint32_t itt, std::uint64_t offset, std::uint32_t length) {
   Bytes data(length);
-  if (file_ >= 0 && ::pread(file_, data.data(), length, static_cast<off_t>(offset)) < 0) throw Gone{};
+  if (!disk_->read(data.data(), length, offset)) throw Gone{};
   if (options_.flip_read && ++shared_.reads % 100 == 0) data[length / 2] ^= 4;
   data_in(itt, data, length);
 }
@@ -451,6 +284,7 @@ void Connection::on_command(const unsigned char* header, std::uint32_t data_leng
       else if (kind == "aborted") task.status = 0x40;
       else if (kind == "short") task.status = 0xfe;
       else if (kind == "response") task.status = 0xfd;
+      else if (kind == "stall") task.stall = true;
       else if (kind == "silent") {
         flush();
         std::this_thread::sleep_for(std::chrono::hours(1));
@@ -461,12 +295,13 @@ void Connection::on_command(const unsigned char* header, std::uint32_t data_leng
         put32(ping + 20, 0x1234);
         window(ping, false);
         put(ping, nullptr, 0);
-      } else if (kind == "leave") {
+      } else if (unsigned event = 0; std::sscanf(kind.c_str(), "async:%u", &event) == 1) {
         task.drop = false;
         unsigned char message[48] = {0x32, 0x80};
         put32(message + 16, 0xffffffff);
         window(message, true);
-        message[36] = 1;
+        message[36] = static_cast<unsigned char>(event);
+        message[43] = event == 1 ? 3 : 0;  // Parameter3: seconds within which a logout is wanted
         put(message, nullptr, 0);
       } else if (kind == "reject") {
         unsigned char reject[48] = {0x3f, 0x80, 0x09};
@@ -534,7 +369,9 @@ void Connection::on_command(const unsigned char* header, std::uint32_t data_leng
     case 0x1a: data = {3, 0, static_cast<unsigned char>(options_.read_only ? 0x80 : 0), 0}; return data_in(itt, data, expected);
     case 0x88: return read(itt, lba * block, blocks * block);
     case 0x35:
-    case 0x91: return respond(itt, 0, {});
+    case 0x91:
+      if (!disk_->synchronize()) throw Gone{};
+      return respond(itt, 0, {});
     default: return respond(itt, 2, sense(5, 0x20, 0));
   }
 }
@@ -543,7 +380,7 @@ void Connection::take_data(Task& task, std::uint32_t at, std::uint32_t length) {
   if (length == 0) return;
   const auto padding = -length & 3u;
   const bool to_disk = task.opcode == 0x8a;
-  if (to_disk && (file_ < 0 || task.drop) && (!data_digest_ || !options_.check_digests)) {
+  if (to_disk && (!disk_->keeps() || task.drop) && (!data_digest_ || !options_.check_digests)) {
     discard(length + padding + (data_digest_ ? 4 : 0));
   } else {
     scratch_.resize(length + padding + (data_digest_ ? 4 : 0));
@@ -556,7 +393,7 @@ void Connection::take_data(Task& task, std::uint32_t at, std::uint32_t length) {
     if (!to_disk) {
       task.parameters.resize(std::max<std::size_t>(task.parameters.size(), at + length));
       std::memcpy(&task.parameters[at], scratch_.data(), length);
-    } else if (file_ >= 0 && !task.drop && ::pwrite(file_, scratch_.data(), length, static_cast<off_t>(task.offset + at)) != static_cast<ssize_t>(length)) {
+    } else if (!task.drop && !disk_->write(scratch_.data(), length, task.offset + at)) {
       throw Gone{};
     }
   }
@@ -572,6 +409,33 @@ void Connection::on_data_out(const unsigned char* header, std::uint32_t data_len
   if (at != task.received || data_length > task.length - task.received || data_length > options_.max_recv_data_segment_length) throw Gone{};
   take_data(task, at, data_length);
   if ((header[1] & 0x80) != 0) solicit(itt, task);
+}
+
+void Connection::on_task_management(const unsigned char* header) {
+  const auto referenced = get32(header + 20);
+  const bool refuses = options_.refuse_abort;
+  const bool known = tasks_.contains(referenced) && (header[1] & 0x7f) == 1;
+  if (!refuses) tasks_.erase(referenced);
+  unsigned char answer[48] = {0x22, 0x80, static_cast<unsigned char>(refuses ? 5 : known ? 0 : 1)};
+  std::memcpy(answer + 16, header + 16, 4);
+  window(answer, true);
+  put(answer, nullptr, 0);
+}
+
+/// SendTargets=All of a discovery session; in two pieces, as a target with many names would.
+void Connection::on_text(const unsigned char* header, std::uint32_t data_length) {
+  Bytes text(data_length);
+  take(text.data(), data_length);
+  discard(-data_length & 3u);
+  const bool first = get32(header + 20) == 0xffffffff;
+  const std::string names = first ? std::string("TargetName=iqn.2026-01.test:one\0TargetAddress=127.0.0.1:3260,1\0Target", 69)
+                                  : std::string("Address=[::1]:3261,1\0TargetName=iqn.2026-01.test:two\0", 53);
+  unsigned char answer[48] = {0x24, static_cast<unsigned char>(first ? 0x40 : 0x80)};
+  put24(answer + 5, static_cast<std::uint32_t>(names.size()));
+  std::memcpy(answer + 16, header + 16, 4);
+  put32(answer + 20, first ? 0x77 : 0xffffffff);
+  window(answer, true);
+  put(answer, reinterpret_cast<const unsigned char*>(names.data()), names.size());
 }
 
 void Connection::solicit(std::uint32_t itt, Task& task) {
@@ -602,6 +466,7 @@ void Connection::finish(std::uint32_t itt, Task& task) {
     const auto last = end / granule * granule;
     if (first < last) zero(first * options_.block_size, (last - first) * options_.block_size);
   }
+  if (task.stall) return;  // until it is aborted
   const auto status = task.status;
   const auto sense_bytes = std::move(task.sense);
   tasks_.erase(itt);

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "test/target/disk.hpp"
 #include "test/target/options.hpp"
 
 namespace target {
@@ -18,6 +19,7 @@ struct Shared {
   std::atomic<std::uint64_t> writes = 0;
   std::atomic<std::uint64_t> reads = 0;
   std::atomic<int> not_ready = 0;
+  Disks disks;
 };
 
 class Connection {
@@ -36,6 +38,7 @@ class Connection {
     std::uint32_t received = 0;
     std::uint32_t solicited = 0;
     std::uint32_t r2t_sn = 0;
+    bool stall = false;  // it is never answered
     bool drop = false;  // the command failed; its data is not stored
     int opcode = 0;
     Bytes parameters;  // of commands whose data is not disk content
@@ -54,6 +57,8 @@ class Connection {
   void login();
   void on_command(const unsigned char* header, std::uint32_t data_length);
   void on_data_out(const unsigned char* header, std::uint32_t data_length);
+  void on_task_management(const unsigned char* header);
+  void on_text(const unsigned char* header, std::uint32_t data_length);
   void take_data(Task& task, std::uint32_t at, std::uint32_t length);
   void solicit(std::uint32_t itt, Task& task);
   void finish(std::uint32_t itt, Task& task);
@@ -67,7 +72,7 @@ class Connection {
   int fd_;
   Shared& shared_;
   const Options& options_;
-  int file_ = -1;
+  Disk* disk_ = nullptr;
   bool header_digest_ = false;
   bool data_digest_ = false;
   std::uint32_t initiator_segment_ = 8192;

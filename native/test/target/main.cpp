@@ -12,20 +12,24 @@ int main(int argc, char** argv) {
   target::Shared shared;
   shared.options = target::parse_options(argc, argv);
   shared.not_ready = shared.options.not_ready;
-  const int listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const bool six = shared.options.address.find(':') != std::string::npos;
+  const int listener = ::socket(six ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   const int on = 1;
   ::setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(shared.options.port);
-  ::inet_pton(AF_INET, shared.options.address.c_str(), &address.sin_addr);
+  sockaddr_storage address{};
+  auto& four_address = reinterpret_cast<sockaddr_in&>(address);
+  auto& six_address = reinterpret_cast<sockaddr_in6&>(address);
+  address.ss_family = six ? AF_INET6 : AF_INET;
+  (six ? six_address.sin6_port : four_address.sin_port) = htons(shared.options.port);
+  if (six) ::inet_pton(AF_INET6, shared.options.address.c_str(), &six_address.sin6_addr);
+  else ::inet_pton(AF_INET, shared.options.address.c_str(), &four_address.sin_addr);
   socklen_t size = sizeof address;
   if (::bind(listener, reinterpret_cast<sockaddr*>(&address), size) != 0 || ::listen(listener, 64) != 0) {
     std::perror("test target");
     return 1;
   }
   ::getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size);
-  std::printf("%u\n", ntohs(address.sin_port));  // whoever starts us reads the port from here
+  std::printf("%u\n", ntohs(six ? six_address.sin6_port : four_address.sin_port));  // whoever starts us reads the port from here
   std::fflush(stdout);
   while (true) {
     const int fd = ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);

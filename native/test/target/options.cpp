@@ -43,6 +43,8 @@ Options parse_options(int argc, char** argv) {
       {"chap-algorithm", text(options.chap_algorithm)},
       {"redirect", text(options.redirect)},
       {"delay-us", number(options.delay_us)},
+      {"cache", yes(options.cache)},
+      {"refuse-abort", yes(options.refuse_abort)},
       {"flip-read", yes(options.flip_read)},
       {"fault",
        [&](const std::string& value) {  // KIND@N or KIND@N+EVERY

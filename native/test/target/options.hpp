@@ -9,7 +9,7 @@ namespace target {
 
 /// A misdeed, done at the n-th WRITE, WRITE SAME or UNMAP (counted from 1 over all connections); every > 0 repeats it.
 struct Fault {
-  std::string kind;  // check:K/ASC/ASCQ, busy, full, reserved, aborted, drop, reject, leave, silent, short, ping, response
+  std::string kind;  // check:K/ASC/ASCQ, busy, full, reserved, aborted, drop, reject, async:EVENT, stall, silent, short, ping, response
   std::uint64_t at = 0;
   std::uint64_t every = 0;
 };
@@ -45,6 +45,8 @@ struct Options {
   std::string chap_algorithm;  // the only one it takes
   std::string redirect;        // address:port that every login is sent to
   std::uint32_t delay_us = 0;  // before each status
+  bool cache = false;          // what is not synchronized is lost with the process
+  bool refuse_abort = false;   // ABORT TASK is not supported
   bool flip_read = false;      // one bit of every 100th read is wrong
   std::vector<Fault> faults;
 };

@@ -1,3 +1,4 @@
+#include "iscsi/discovery.hpp"
 #include "iscsi/session.hpp"
 
 #include <sys/mman.h>
@@ -250,6 +251,57 @@ RULE("a digest from pieces' checksums is that of the bytes, in memory or in part
       }
     }
   }
+}
+
+RULE("a command that takes too long is aborted by its tag and CmdSN; what the target says of that ends it, unless it ended by itself") {
+  Session session(negotiated(), 1, 0);
+  const auto bytes = pattern(512);
+  for (int i = 0; i < 3; i++) session.submit(write_of(bytes), static_cast<std::uint64_t>(i));
+  auto sent = drain(session);
+  CHECK(!session.abort_older_than(0, 50) == false);
+  CHECK(!session.abort_older_than(0, 60));
+  CHECK(session.abort_asked_ms() == 50);
+  const auto request = drain(session).headers.at(0);
+  CHECK(opcode(request) == 2 && (request[0] & std::byte{0x40}) != std::byte{0} && request[1] == std::byte{0x81});
+  CHECK(field(request, 20) == field(sent.headers[0], 16) && field(request, 32) == field(sent.headers[0], 24));
+  CHECK(Answer(0x22, field(request, 16)).to(session));
+  auto completions = session.take_completions();
+  CHECK(completions.size() == 1 && completions[0].aborted && completions[0].status == ScsiStatus::task_aborted);
+  CHECK(!session.abort_asked_ms() && session.outstanding() == 2);
+
+  CHECK(session.abort_older_than(1, 70));
+  const auto second = drain(session).headers.at(0);
+  CHECK(Answer(0x21, field(sent.headers[1], 16)).to(session));
+  CHECK(Answer(0x22, field(second, 16)).u8(2, 1).to(session));
+  completions = session.take_completions();
+  CHECK(completions.size() == 1 && !completions[0].aborted && completions[0].status == ScsiStatus::good);
+
+  CHECK(session.abort_older_than(2, 80));
+  const auto third = drain(session).headers.at(0);
+  CHECK(!Answer(0x22, field(third, 16)).u8(2, 5).to(session));
+  CHECK(!Answer(0x22, 0x12345678).to(session));
+}
+
+RULE("a list of targets is put together from its pieces; one without end, without a tag, or out of order is a fault") {
+  const auto text = [](std::string_view keys) { return std::vector<std::byte>(reinterpret_cast<const std::byte*>(keys.data()), reinterpret_cast<const std::byte*>(keys.data()) + keys.size()); };
+  const auto response = [](bool final, std::uint32_t ttt) {
+    TextResponse pdu;
+    pdu.final = final;
+    pdu.itt = 1;
+    pdu.ttt = ttt;
+    return pdu;
+  };
+  SendTargets exchange(negotiated());
+  const auto first = exchange.start();
+  CHECK(opcode(first.header) == 4 && field(first.header, 20) == kReservedTag && first.data == text({"SendTargets=All\0", 16}));
+  const auto more = exchange.advance(response(false, 9), text({"TargetName=a\0TargetAddr", 23}));
+  CHECK(more && *more && field((*more)->header, 20) == 9 && (*more)->data.empty());
+  const auto end = exchange.advance(response(true, kReservedTag), text({"ess=[fe80::1]:5,1\0TargetName=b\0", 31}));
+  CHECK(end && !*end && exchange.targets().size() == 2);
+  CHECK(exchange.targets()[0].portals.at(0).address == "fe80::1" && exchange.targets()[0].portals[0].port == 5 && exchange.targets()[1].portals.empty());
+  CHECK(!SendTargets(negotiated()).advance(response(false, kReservedTag), text("x")));
+  CHECK(!SendTargets(negotiated()).advance(response(false, 1), {}));
+  CHECK(!SendTargets(negotiated()).advance(response(true, kReservedTag), text({"TargetAddress=1.2.3.4\0", 22})));
 }
 
 RULE("an Async Message that asks for a logout is heard") {

@@ -1,14 +1,4 @@
-import {
-  closeSync,
-  createReadStream,
-  linkSync,
-  mkdtempSync,
-  openSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-  writeSync,
-} from "node:fs";
+import { closeSync, createReadStream, linkSync, mkdtempSync, openSync, rmSync, statSync, writeSync } from "node:fs";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

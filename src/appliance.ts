@@ -46,6 +46,7 @@ import { DatagramSocket } from "./net/datagram.ts";
 import { BootFiles } from "./service/boot-files.ts";
 import { BootHttp } from "./service/boot-http.ts";
 import type { BootSettings } from "./service/boot-lookup.ts";
+import { loadBootTemplates } from "./service/boot-template.ts";
 import { DhcpService } from "./service/dhcp-service.ts";
 import { loaderConfigSource } from "./service/loader-config-source.ts";
 import { ProxyDhcpService } from "./service/proxy-dhcp-service.ts";
@@ -290,7 +291,12 @@ async function openBootServices({ config, clock, log, store }: ServiceParts, sco
   const { boot, dhcp } = config;
   const { address } = boot.address;
   const loaders = new BootFiles({ named: loaderFiles(boot.loaderDirs), root: null });
-  const settings: BootSettings = { policy: bootPolicy(config), httpPort: boot.httpPort, apiPort: config.api.port };
+  const settings: BootSettings = {
+    policy: bootPolicy(config),
+    httpPort: boot.httpPort,
+    apiPort: config.api.port,
+    templates: loadBootTemplates(boot.templateDir),
+  };
 
   const http = scope.use(
     new BootHttp({

@@ -7,6 +7,7 @@ import { isFault } from "./core/fault.ts";
 import { openLog } from "./core/log.ts";
 import { VERSION } from "./core/version.ts";
 import { ConfigFault, loadConfig, problemLine } from "./config/load.ts";
+import { readBootTemplates, templateProblemLine } from "./service/boot-template.ts";
 
 const HELP = `ironrackd: provisions the machines of this rack
 
@@ -55,6 +56,11 @@ async function main(): Promise<number> {
     if (error instanceof ConfigFault) process.stderr.write(`${error.problems.map(problemLine).join("\n")}\n`);
     else if (isFault(error)) process.stderr.write(`ironrackd: ${error.message}\n`);
     else throw error;
+    return 3;
+  }
+  const { problems } = readBootTemplates(config.boot.templateDir);
+  if (problems.length > 0) {
+    process.stderr.write(`${problems.map(templateProblemLine).join("\n")}\n`);
     return 3;
   }
   if (options["check-config"] === true) {

@@ -70,6 +70,11 @@ export const configTable = {
       ["/usr/lib/ipxe"],
       "Directories whose files TFTP and boot HTTP give to anybody by name: boot loaders, nothing secret.",
     ),
+    template_dir: defaulted(
+      absolutePath,
+      "/etc/ironrack/boot.d",
+      "Directory of the operator's own boot scripts (docs/boot.md, Templates); it may be absent.",
+    ),
     bios_loader: defaulted(text(), "undionly.kpxe", "Boot loader for BIOS machines: a file of loader_dirs."),
     uefi_loader: defaulted(text(), "snponly.efi", "Boot loader for UEFI machines on x86-64: a file of loader_dirs."),
     kernel: defaulted(absolutePath, "/usr/lib/ironrack/ramdisk/vmlinuz", "Kernel of the ramdisk."),

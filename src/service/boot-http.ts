@@ -15,7 +15,8 @@ import type { LeaseReader } from "../domain/store.ts";
 import { descriptorOf } from "../net/socket-descriptor.ts";
 import { type BootFile, type BootFiles, memoryFile, openBootFile, openFileIn } from "./boot-files.ts";
 import { type BootDirectory, type BootSettings, findMachine, planFor, servicesAt } from "./boot-lookup.ts";
-import { bootScriptText, entryScriptText } from "./boot-script.ts";
+import { entryScriptText } from "./boot-script.ts";
+import { bootText } from "./boot-text.ts";
 import { FileSender } from "./file-sender.ts";
 import { answerFile } from "./http-range.ts";
 
@@ -173,9 +174,9 @@ export class BootHttp implements AsyncDisposable {
     const address = ipv4Of(request.socket.localAddress) as Ipv4Address;
     const { store, boot } = this.#options;
     const known = findMachine(store, mac);
-    const plan = planFor(known, boot, { mac, firmware: askingIpxe, services: servicesAt(boot, address) });
-    const name = known.node?.name ?? known.node?.uuid ?? mac;
-    return bootScriptText(plan.script, `${name}: ${plan.reason}`);
+    const services = servicesAt(boot, address);
+    const plan = planFor(known, boot, { mac, firmware: askingIpxe, services });
+    return bootText("ipxe", { mac, known, plan, services }, boot.templates);
   }
 
   /** The ISO that the machine's instance names by path: to the machine itself, while it is to boot it. */

@@ -3,12 +3,14 @@ import type { Firmware } from "../domain/boot-firmware.ts";
 import { type BootPlan, type BootPolicy, type BootServices, planBoot } from "../domain/boot-plan.ts";
 import type { Node, Port } from "../domain/node.ts";
 import type { NodeReader, PortReader } from "../domain/store.ts";
+import type { BootTemplates } from "./boot-template.ts";
 
 /** What the three boot services need to ask for a boot plan. */
 export interface BootSettings {
   readonly policy: BootPolicy;
   readonly httpPort: number;
   readonly apiPort: number;
+  readonly templates: BootTemplates;
 }
 
 export interface BootDirectory {

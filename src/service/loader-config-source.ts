@@ -3,28 +3,27 @@ import { type MacAddress, parseMacAddress } from "../core/brand.ts";
 import type { Clock } from "../core/clock.ts";
 import { systemFirmware } from "../domain/boot-firmware.ts";
 import type { BootServices } from "../domain/boot-plan.ts";
-import type { BootScript } from "../domain/boot-script.ts";
 import { rootedName } from "../protocol/tftp/file-name.ts";
 import { memoryFile, openBootFile } from "./boot-files.ts";
 import { type BootDirectory, type BootSettings, findMachine, planFor, servicesAt } from "./boot-lookup.ts";
-import { grubText } from "./grub-text.ts";
-import { pxelinuxText } from "./pxelinux-text.ts";
+import type { TemplateFormat } from "./boot-template.ts";
+import { bootText } from "./boot-text.ts";
 import type { TftpSource } from "./tftp-service.ts";
 
 /** How each loader names the configuration of one machine, and what is in it. */
 const LOADERS: readonly {
   readonly name: RegExp;
-  readonly text: (script: BootScript, note: string, services: BootServices) => string;
+  readonly format: TemplateFormat;
 }[] = [
   {
     // @source GRUB 2.06 grub_net_search_config_file
     name: /^grub\/grub\.cfg-01-((?:[0-9a-f]{2}[-:]){5}[0-9a-f]{2})$/,
-    text: grubText,
+    format: "grub",
   },
   {
     // Below the directory that PXELINUX itself came from. @source SYSLINUX wiki, "PXELINUX", Configuration
     name: /^(?:[^/]+\/)*pxelinux\.cfg\/01-((?:[0-9a-f]{2}-){5}[0-9a-f]{2})$/,
-    text: pxelinuxText,
+    format: "pxelinux",
   },
 ];
 
@@ -60,19 +59,19 @@ function configText(
 ): string | null {
   for (const loader of LOADERS) {
     const mac = loader.name.exec(name)?.[1];
-    if (mac !== undefined) return configOf(parseMacAddress(mac), loader.text, store, services, boot);
+    if (mac !== undefined) return configOf(parseMacAddress(mac), loader.format, store, services, boot);
   }
   return null;
 }
 
 function configOf(
   mac: MacAddress,
-  text: (typeof LOADERS)[number]["text"],
+  format: TemplateFormat,
   store: BootDirectory,
   services: BootServices,
   boot: BootSettings,
 ): string {
   const known = findMachine(store, mac);
   const plan = planFor(known, boot, { mac, firmware: systemFirmware, services });
-  return text(plan.script, `${known.node?.name ?? known.node?.uuid ?? mac}: ${plan.reason}`, services);
+  return bootText(format, { mac, known, plan, services }, boot.templates);
 }

@@ -22,6 +22,7 @@ import { ArpProbe } from "../../src/net/arp-probe.ts";
 import { BatchSocket } from "../../src/net/batch-socket.ts";
 import { DatagramSocket } from "../../src/net/datagram.ts";
 import { BootFiles } from "../../src/service/boot-files.ts";
+import { noTemplates } from "../../src/service/boot-template.ts";
 import { BootHttp } from "../../src/service/boot-http.ts";
 import { DhcpService, type DhcpServiceOptions, type DhcpSubnet } from "../../src/service/dhcp-service.ts";
 import { ProxyDhcpService } from "../../src/service/proxy-dhcp-service.ts";
@@ -58,7 +59,7 @@ export interface BootServerOptions {
     readonly instanceInfo?: JsonObject;
   }[];
   /** Where the ISOs lie that nodes may name by path. */
-  readonly isoDirectories: readonly string[];
+  readonly isoDirectories?: readonly string[];
   readonly discovery: boolean;
   readonly loaders: Readonly<Record<string, string>>;
   readonly tftpRoot: string | null;
@@ -102,6 +103,7 @@ async function main(options: BootServerOptions): Promise<void> {
     },
     httpPort: options.httpPort,
     apiPort: 6385,
+    templates: noTemplates,
   };
   const files = new BootFiles({ named: new Map(Object.entries(options.loaders)), root: options.tftpRoot });
   const http = scope.use(
@@ -112,7 +114,7 @@ async function main(options: BootServerOptions): Promise<void> {
       boot,
       loaders: files,
       ramdisk: { kernel: options.kernel, initrd: options.initrd },
-      isoDirectories: options.isoDirectories,
+      isoDirectories: options.isoDirectories ?? [],
       listen: [{ address: options.address, port: options.httpPort }],
       mostConnections: 1024,
     }),

@@ -12,7 +12,7 @@ export type GrubCommand =
   | { readonly kind: "exit" };
 
 /** One word, whatever it holds. */
-function quoted(word: string): string {
+export function grubWord(word: string): string {
   return `'${word.replaceAll(/[^\x20-\x7e]/g, " ").replaceAll("'", "'\\''")}'`;
 }
 
@@ -27,13 +27,13 @@ function line(command: GrubCommand): string {
     case "comment":
       return `# ${command.text.replaceAll(/[^\x20-\x7e]/g, " ")}`;
     case "echo":
-      return `echo ${quoted(command.text)}`;
+      return `echo ${grubWord(command.text)}`;
     case "linux":
-      return ["linux", quoted(grubPath(command.url)), ...command.arguments.map(quoted)].join(" ");
+      return ["linux", grubWord(grubPath(command.url)), ...command.arguments.map(grubWord)].join(" ");
     case "initrd":
-      return `initrd ${quoted(grubPath(command.url))}`;
+      return `initrd ${grubWord(grubPath(command.url))}`;
     case "chain-from-disk":
-      return `if search --no-floppy --set=root --file ${quoted(command.file)}; then chainloader ${quoted(command.file)}; boot; fi`;
+      return `if search --no-floppy --set=root --file ${grubWord(command.file)}; then chainloader ${grubWord(command.file)}; boot; fi`;
     case "boot":
       return "boot";
     case "exit":

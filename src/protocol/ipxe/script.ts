@@ -19,23 +19,23 @@ export type IpxeCommand =
   | { readonly kind: "reboot" }
   | { readonly kind: "exit"; readonly status: 0 | 1 };
 
-/** Text from outside must not end its line nor be expanded. */
-function plain(text: string): string {
+/** Text from outside, which must neither end its line nor be expanded. */
+export function ipxeText(text: string): string {
   return text.replaceAll(/[^\x20-\x7e\xa0-\uffff]/g, " ").replaceAll("${", "$ {");
 }
 
 function line(command: IpxeCommand): string {
   switch (command.kind) {
     case "comment":
-      return `# ${plain(command.text)}`;
+      return `# ${ipxeText(command.text)}`;
     case "echo":
-      return `echo ${plain(command.text)}`;
+      return `echo ${ipxeText(command.text)}`;
     case "label":
       return `:${command.name}`;
     case "kernel":
-      return `kernel ${[plain(command.url), ...command.arguments.map(plain)].join(" ")} || goto ${command.orGo}`;
+      return `kernel ${[ipxeText(command.url), ...command.arguments.map(ipxeText)].join(" ")} || goto ${command.orGo}`;
     case "initrd":
-      return `initrd --name ${command.name} ${plain(command.url)} || goto ${command.orGo}`;
+      return `initrd --name ${command.name} ${ipxeText(command.url)} || goto ${command.orGo}`;
     case "boot":
       return `boot || goto ${command.orGo}`;
     case "chain":
@@ -48,7 +48,7 @@ function line(command: IpxeCommand): string {
     case "sanboot-disk":
       return `sanboot --no-describe --drive 0x${command.drive.toString(16)} || goto ${command.orGo}`;
     case "sanboot":
-      return `sanboot --no-describe --drive 0x${command.drive.toString(16)} ${plain(command.url)} || goto ${command.orGo}`;
+      return `sanboot --no-describe --drive 0x${command.drive.toString(16)} ${ipxeText(command.url)} || goto ${command.orGo}`;
     case "wait":
       return `sleep ${command.seconds}`;
     case "go":

@@ -21,30 +21,31 @@ export type PxelinuxCommand =
 
 const LABEL = "ironrack";
 
-function plain(text: string): string {
+/** Text from outside, which must not end its line. */
+export function pxelinuxText(text: string): string {
   return text.replaceAll(/[^\x20-\x7e]/g, " ");
 }
 
 /** `::` keeps PXELINUX from putting the directory of its own file before the name. */
-function file(name: string): string {
-  return /^[a-z]+:\/\//.test(name) ? plain(name) : `::${plain(name)}`;
+export function pxelinuxFile(name: string): string {
+  return /^[a-z]+:\/\//.test(name) ? pxelinuxText(name) : `::${pxelinuxText(name)}`;
 }
 
 function lines(command: PxelinuxCommand): readonly string[] {
   switch (command.kind) {
     case "comment":
-      return [`# ${plain(command.text)}`];
+      return [`# ${pxelinuxText(command.text)}`];
     case "say":
-      return [`SAY ${plain(command.text)}`];
+      return [`SAY ${pxelinuxText(command.text)}`];
     case "linux":
       return [
         `LABEL ${LABEL}`,
-        `LINUX ${file(command.file)}`,
-        ...(command.initrd === null ? [] : [`INITRD ${file(command.initrd)}`]),
-        `APPEND ${command.arguments.length === 0 ? "-" : command.arguments.map(plain).join(" ")}`,
+        `LINUX ${pxelinuxFile(command.file)}`,
+        ...(command.initrd === null ? [] : [`INITRD ${pxelinuxFile(command.initrd)}`]),
+        `APPEND ${command.arguments.length === 0 ? "-" : command.arguments.map(pxelinuxText).join(" ")}`,
       ];
     case "pxe":
-      return [`LABEL ${LABEL}`, `PXE ${file(command.file)}`];
+      return [`LABEL ${LABEL}`, `PXE ${pxelinuxFile(command.file)}`];
     case "next-device":
       return [`LABEL ${LABEL}`, "LOCALBOOT -1"];
     default:

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { parseIpv4Address } from "../../../../src/core/brand.ts";
 import { renderPxelinuxConfig } from "../../../../src/protocol/pxelinux/config.ts";
-import { pxelinuxText } from "../../../../src/service/pxelinux-text.ts";
+import { pxelinuxScriptText } from "../../../../src/service/pxelinux-script.ts";
 
 const services = { address: parseIpv4Address("10.0.0.1"), httpPort: 8080, apiUrl: "http://10.0.0.1:6385" };
 
@@ -21,7 +21,7 @@ test("text from outside does not end its line", () => {
 
 test("what is ours comes by TFTP, what is not by its URL; the serial console is the kernel's", () => {
   assert.equal(
-    pxelinuxText(
+    pxelinuxScriptText(
       {
         kind: "linux",
         of: "ramdisk",
@@ -48,6 +48,6 @@ test("what is ours comes by TFTP, what is not by its URL; the serial console is 
 });
 
 test("its own disk is left to the BIOS, and an ISO to iPXE", () => {
-  assert.match(pxelinuxText({ kind: "local-disk" }, "n1", services), /\nLOCALBOOT -1\n$/);
-  assert.match(pxelinuxText({ kind: "iso", url: "http://x/a.iso" }, "n1", services), /\nPXE ::undionly\.kpxe\n$/);
+  assert.match(pxelinuxScriptText({ kind: "local-disk" }, "n1", services), /\nLOCALBOOT -1\n$/);
+  assert.match(pxelinuxScriptText({ kind: "iso", url: "http://x/a.iso" }, "n1", services), /\nPXE ::undionly\.kpxe\n$/);
 });

@@ -8,7 +8,7 @@ import { tftpName } from "./tftp-name.ts";
 const IPXE = "undionly.kpxe";
 
 /** The boot plan's script in PXELINUX's words; its own words go where the kernel's console is. */
-export function pxelinuxText(script: BootScript, note: string, services: BootServices): string {
+export function pxelinuxScriptText(script: BootScript, note: string, services: BootServices): string {
   return renderPxelinuxConfig(
     [
       { kind: "comment", text: `ironrack: ${note}` },

@@ -433,6 +433,7 @@ function bootPolicy({ boot, dhcp }: Config): BootPolicy {
     loaders: [
       { platform: "bios", processor: "i386", file: boot.biosLoader },
       { platform: "efi", processor: "x86_64", file: boot.uefiLoader },
+      { platform: "efi", processor: "arm64", file: boot.uefiArm64Loader },
     ],
     signedLoaders: defaultSignedLoaders,
     ramdisks: ["i386", "x86_64"],

@@ -77,6 +77,11 @@ export const configTable = {
     ),
     bios_loader: defaulted(text(), "undionly.kpxe", "Boot loader for BIOS machines: a file of loader_dirs."),
     uefi_loader: defaulted(text(), "snponly.efi", "Boot loader for UEFI machines on x86-64: a file of loader_dirs."),
+    uefi_arm64_loader: defaulted(
+      text(),
+      "snponly-arm64.efi",
+      "Boot loader for UEFI machines on arm64: a file of loader_dirs; Debian 12 has none, ipxe.org has.",
+    ),
     kernel: defaulted(absolutePath, "/usr/lib/ironrack/ramdisk/vmlinuz", "Kernel of the ramdisk."),
     initrd: defaulted(absolutePath, "/usr/lib/ironrack/ramdisk/initrd", "Initial RAM disk with the agent."),
     kernel_arguments: defaulted(freeText, "", "Added to the ramdisk's kernel command line."),

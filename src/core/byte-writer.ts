@@ -1,5 +1,23 @@
 import { Fault } from "./fault.ts";
 
+/** Up to so many bytes V8 keeps within the object; each larger array is memory of its own, which the collector must give back. */
+const SMALL = 64;
+const CHUNK = 65_536;
+
+let chunk = new Uint8Array(0);
+let chunkUsed = 0;
+
+/** Zeroes that nobody else has, cut out of a larger piece. */
+function fromChunk(size: number): Uint8Array {
+  if (size > CHUNK / 8) return new Uint8Array(size);
+  if (chunkUsed + size > chunk.length) {
+    chunk = new Uint8Array(CHUNK);
+    chunkUsed = 0;
+  }
+  chunkUsed += size;
+  return chunk.subarray(chunkUsed - size, chunkUsed);
+}
+
 /** Builds a structure from named fields, in order. Big-endian unless the name ends in LE. A value out of range is a bug. */
 export class ByteWriter {
   // Not a Buffer: to make one, and to cut one, costs several times as much.
@@ -7,7 +25,7 @@ export class ByteWriter {
   #length = 0;
 
   constructor(capacity = 576) {
-    this.#bytes = new Uint8Array(capacity);
+    this.#bytes = capacity > SMALL ? fromChunk(capacity) : new Uint8Array(capacity);
   }
 
   get length(): number {
@@ -17,7 +35,7 @@ export class ByteWriter {
   #grow(count: number): number {
     const at = this.#length;
     if (at + count > this.#bytes.length) {
-      const larger = new Uint8Array(Math.max(this.#bytes.length * 2, at + count));
+      const larger = fromChunk(Math.max(this.#bytes.length * 2, at + count));
       larger.set(this.#bytes);
       this.#bytes = larger;
     }

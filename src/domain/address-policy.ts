@@ -49,6 +49,10 @@ export interface AddressView {
   readonly rapidCommit: boolean;
   /** How long an address is left alone that a client found in use. */
   readonly quarantine: Millis;
+  /** Whether the machine is one of ours. */
+  readonly enrolled: (mac: MacAddress) => boolean;
+  /** Addresses that are not to be taken from those who have them: they answered. */
+  readonly alive: ReadonlySet<Ipv4Address>;
 }
 
 export type AddressDecision =
@@ -59,6 +63,8 @@ export type AddressDecision =
       readonly hostname: string | null;
       /** The client has no claim to it from before: others may use it without our knowledge (RFC 2131 §4.3.1). */
       readonly fresh: boolean;
+      /** It is leased to a machine that nobody enrolled, which must not answer for it. */
+      readonly seized: boolean;
       readonly reason: string;
     }
   | {
@@ -119,6 +125,7 @@ function discover(query: AddressQuery, view: AddressView, subnet: PreparedSubnet
     leaseTime: leaseTimeFor(query, subnet),
     hostname: reservationOf(query, view, subnet)?.hostname ?? null,
     fresh: found.fresh,
+    seized: found.seized ?? false,
     reason: found.reason,
   };
 }
@@ -257,7 +264,12 @@ function refuse(
   const reservation = subnet.reservedAddresses.get(address);
   if (reservation !== undefined && reservation !== own) return `${address} is reserved for another client`;
   const lease = view.leases.byAddress(address);
-  if (lease !== undefined && lease.client !== query.client && isHeld(lease, view.wall)) {
+  if (
+    lease !== undefined &&
+    lease.client !== query.client &&
+    isHeld(lease, view.wall) &&
+    !isSeized(query, view, lease)
+  ) {
     return lease.state === "declined"
       ? `${address} is in use by a machine that is not a client`
       : `${address} is leased to another client`;
@@ -300,6 +312,7 @@ function leaseTimeFor(query: AddressQuery, subnet: PreparedSubnet): Millis {
 interface Allocation {
   readonly address: Ipv4Address;
   readonly fresh: boolean;
+  readonly seized?: boolean;
   readonly reason: string;
 }
 
@@ -317,7 +330,7 @@ function allocate(query: AddressQuery, view: AddressView, subnet: PreparedSubnet
     return { address: offer.address, fresh: false, reason: "as offered before" };
   if (query.requested !== null && free(query.requested))
     return { address: query.requested, fresh: true, reason: "asked for and free" };
-  return search(query.client, view, subnet);
+  return search(query.client, view, subnet) ?? seize(query, view, subnet);
 }
 
 /** How many more addresses are looked at once one is found that only used to be somebody's. */
@@ -351,6 +364,43 @@ function search(client: string, view: AddressView, subnet: PreparedSubnet): Allo
   return offered === undefined
     ? undefined
     : { address: offered.address, fresh: true, reason: "offered to another that did not come back" };
+}
+
+/**
+ * When every address is leased, an enrolled machine gets one that is leased to a machine which nobody enrolled: invented
+ * clients that go as far as a lease cannot keep ours out. The one whose lease ends first, of those found first.
+ */
+function seize(query: AddressQuery, view: AddressView, subnet: PreparedSubnet): Allocation | undefined {
+  if (!isOurs(query.mac, view)) return undefined;
+  const start = hash(query.client) % Math.max(1, subnet.poolSize);
+  let soonest: Lease | undefined;
+  let further = LOOK_FURTHER;
+  for (let step = 0; step < subnet.poolSize && further > 0; step += 1) {
+    const address = poolAddress(subnet, (start + step) % subnet.poolSize);
+    if (address === null || subnet.reservedAddresses.has(address) || view.alive.has(address)) continue;
+    const lease = view.leases.byAddress(address);
+    if (lease === undefined || lease.state !== "bound" || isOurs(lease.mac, view)) continue;
+    if (view.offers.byAddress(address, view.now) !== undefined) continue;
+    further -= 1;
+    if (soonest === undefined || lease.expiresAt < soonest.expiresAt) soonest = lease;
+  }
+  if (soonest === undefined) return undefined;
+  return {
+    address: soonest.address,
+    fresh: true,
+    seized: true,
+    reason: "every address is in use: taken from a machine that is not enrolled",
+  };
+}
+
+function isOurs(mac: MacAddress | null, view: AddressView): boolean {
+  return mac !== null && view.enrolled(mac);
+}
+
+/** Whether somebody else's lease was offered to this client, as `seize` does. */
+function isSeized(query: AddressQuery, view: AddressView, lease: Lease): boolean {
+  if (lease.state !== "bound" || isOurs(lease.mac, view) || !isOurs(query.mac, view)) return false;
+  return view.offers.byAddress(lease.address, view.now)?.client === query.client;
 }
 
 /** FNV-1a, 32 bits. */

@@ -192,8 +192,8 @@ export class DhcpService implements AsyncDisposable {
     else this.#carryOut(exchange, decision);
   }
 
-  #decide(exchange: Exchange, leases: LeaseReader): AddressDecision {
-    const { clock, authoritative, rapidCommit, quarantine } = this.#options;
+  #decide(exchange: Exchange, leases: LeaseReader, alive: ReadonlySet<Ipv4Address> = noAddresses): AddressDecision {
+    const { clock, store, authoritative, rapidCommit, quarantine } = this.#options;
     const { address } = exchange.served.link;
     const view: AddressView = {
       subnet: exchange.subnet?.prepared,
@@ -205,6 +205,8 @@ export class DhcpService implements AsyncDisposable {
       authoritative,
       rapidCommit,
       quarantine,
+      enrolled: (mac) => store.ports.byAddress(mac) !== undefined,
+      alive,
     };
     return decideAddress(exchange.query, view);
   }
@@ -234,21 +236,34 @@ export class DhcpService implements AsyncDisposable {
   async #offerUnlessHeld(exchange: Exchange, first: Offered): Promise<void> {
     const { probe, store, clock, quarantine, log } = this.#options;
     const { link } = exchange.served;
+    const alive = new Set<Ipv4Address>();
     let offer = first;
     for (let attempt = 0; probe !== null && attempt < PROBE_ATTEMPTS; attempt += 1) {
-      const { address } = offer;
+      const { address, seized } = offer;
       const mac = await probe.holder(address, link);
+      const former = store.leases.byAddress(address)?.mac;
       // The kernel may still know the former owner, or the client itself, from the time when it had the address.
-      if (mac === null || mac === exchange.client.mac || mac === store.leases.byAddress(address)?.mac) break;
-      this.#counts.conflicts += 1;
-      log.warn("dhcp.conflict", { interface: link.interface, address, mac });
-      const client = `declined:${address}`;
-      const expiresAt = clock.wall().getTime() + quarantine;
-      await store.commit((tx) => tx.leases.put({ address, client, mac, hostname: null, state: "declined", expiresAt }));
+      if (mac === null || mac === exchange.client.mac || (mac === former && !seized)) break;
+      if (mac === former) {
+        // Not ours, but it lives by its lease: nothing is taken from it.
+        alive.add(address);
+      } else {
+        this.#counts.conflicts += 1;
+        log.warn("dhcp.conflict", { interface: link.interface, address, mac });
+        const client = `declined:${address}`;
+        const expiresAt = clock.wall().getTime() + quarantine;
+        await store.commit((tx) =>
+          tx.leases.put({ address, client, mac, hostname: null, state: "declined", expiresAt }),
+        );
+      }
       this.#offers.forget(exchange.query.client);
-      const next = this.#decide(exchange, store.leases);
+      const next = this.#decide(exchange, store.leases, alive);
       if (next.kind !== "offer") {
         this.#carryOut(exchange, next);
+        return;
+      }
+      if (next.seized && attempt === PROBE_ATTEMPTS - 1) {
+        this.#silence(exchange, "every address is in use by machines that answer; the client asks again");
         return;
       }
       offer = next;
@@ -466,6 +481,7 @@ export class DhcpService implements AsyncDisposable {
 }
 
 const noOptions: OptionBytes = new Map();
+const noAddresses: ReadonlySet<Ipv4Address> = new Set();
 
 /** Who asks by INFORM has its address already. */
 function optionsFor({ subnet, client }: Exchange, { yiaddr }: ReplyContents): OptionBytes {

@@ -85,6 +85,8 @@ function ask(
     authoritative: true,
     rapidCommit: false,
     quarantine: seconds(600),
+    enrolled: () => false,
+    alive: new Set(),
     ...changes,
   };
   return decideAddress(
@@ -385,4 +387,41 @@ test("a subnet that contradicts itself is refused", () => {
     () => prepareSubnet({ ...subnet, reservations: [{ ...reservation, address: parseIpv4Address("10.0.1.4") }] }),
     /not in/,
   );
+});
+
+/** Every address of the pool that is nobody's by reservation. */
+const POOL = [ip(10), ip(11), ip(13)];
+const stranger = parseMacAddress("02:00:00:00:00:01");
+
+function crowded(changes: Partial<AddressView> = {}): World {
+  const full = world({ enrolled: (one) => one === mac, ...changes });
+  for (const address of POOL) full.leases.put(address, `id:${address}`, { mac: stranger });
+  return full;
+}
+
+test("when every address is leased, an enrolled machine gets a stranger's, and the lease of it", () => {
+  const full = crowded();
+  full.leases.put(ip(11), "id:soonest", { mac: stranger, expiresAt: WALL + 1000 });
+  const offer = ask(full, { kind: "discover" });
+  assert.ok(offer.kind === "offer" && offer.seized && offer.fresh);
+  assert.equal(offer.address, ip(11));
+  full.offers.hold({ address: offer.address, client: `mac:${mac}`, until: millis(60_000) });
+  const ack = ask(full, { kind: "request", server: SERVER, requested: offer.address });
+  assert.ok(ack.kind === "ack");
+  assert.equal(ack.lease.client, `mac:${mac}`);
+});
+
+test("nothing is taken from enrolled machines, from those that answer, or for strangers", () => {
+  const ours = crowded({ enrolled: () => true });
+  assert.equal(ask(ours, { kind: "discover" }).kind, "silent");
+  assert.equal(ask(crowded({ alive: new Set(POOL) }), { kind: "discover" }).kind, "silent");
+  assert.equal(ask(crowded(), { kind: "discover", client: "id:other", mac: stranger }).kind, "silent");
+  const declined = crowded();
+  for (const address of POOL) declined.leases.put(address, `declined:${address}`, { mac: stranger, state: "declined" });
+  assert.equal(ask(declined, { kind: "discover" }).kind, "silent");
+});
+
+test("a REQUEST for a stranger's address that was not offered is refused, to enrolled machines too", () => {
+  const refused = ask(crowded(), { kind: "request", server: SERVER, requested: ip(10) });
+  assert.equal(refused.kind, "nak");
 });

@@ -371,6 +371,28 @@ test("a flood of DISCOVERs from invented clients leaves no trace in the store an
   assert.equal(readOption((await rig.lease(A)).options, "messageType"), "ack");
 });
 
+test("a flood that takes every address of the pool does not keep an enrolled machine out", async () => {
+  await using rig = await Rig.open();
+  for (let at = 0; at < 64; at += 1) {
+    const requestedAddress = parseIpv4Address(`127.0.1.${at}`);
+    const mac = `02:00:00:00:01:${at.toString(16).padStart(2, "0")}`;
+    const ack = await rig.ask(mac, { messageType: "request", requestedAddress });
+    assert.equal(readOption(ack.options, "messageType"), "ack");
+  }
+  await rig.send(B, { messageType: "discover" });
+  await rig.settle();
+  assert.equal(rig.service.counters().silent, 1);
+  const node = aNode(1);
+  await rig.store.commit((tx) => {
+    tx.nodes.put(node);
+    tx.ports.put(aPort(1, node.uuid, { address: parseMacAddress(A) }));
+  });
+  const ack = await rig.lease(A);
+  assert.equal(readOption(ack.options, "messageType"), "ack");
+  assert.equal(rig.store.leases.byAddress(ack.yiaddr)?.mac, A);
+  assert.equal(rig.store.leases.list().length, 64);
+});
+
 test("many REQUESTs at once are granted together, each its own address", async () => {
   let commits = 0;
   await using rig = await Rig.open({}, (store) => ({

@@ -109,6 +109,7 @@ struct StreamJob::Running {
   bool started = false;
   std::uint64_t first_ready_ms = 0;
   std::uint64_t starved_since_ms = 0;
+  std::uint64_t hungry_since_ms = 0;
   std::uint64_t record_cursor = 0;
   std::uint64_t records_end = 0;
 
@@ -353,17 +354,24 @@ std::optional<Fault> StreamJob::Running::advance(std::uint64_t now) {
   release_blocks(now);
   if (!planning_over.load(std::memory_order_acquire)) return std::nullopt;
   if (planning_fault) return planning_fault;
-  // The pass is laid out. When all who draw have looked at all of it, what anybody still misses makes the next pass.
+  // The pass is laid out. What those still miss who have looked at all of it makes the next one. The others are waited for, but not
+  // for long: one whose wire has come to a halt must not hold up one that came late.
   const auto state = carousel->state();
   if (!state.pass_ended) return std::nullopt;
   IntervalSet missing;
+  bool busy = false;
   for (const auto& target : targets) {
-    if (target->over() || target->has_everything()) continue;
-    if (target->draws() && (target->cursor() < state.end || !target->quiet())) return std::nullopt;
-    if (!target->draws()) continue;
-    missing.add(target->done().gaps(0, plan.virtual_size));
+    if (target->over() || target->has_everything() || !target->draws()) continue;
+    if (target->cursor() < state.end || !target->quiet()) busy = true;
+    else missing.add(target->done().gaps(0, plan.virtual_size));
   }
-  if (missing.empty()) return std::nullopt;
+  if (missing.empty()) {
+    hungry_since_ms = 0;
+    return std::nullopt;
+  }
+  if (hungry_since_ms == 0) hungry_since_ms = now;
+  if (busy && now - hungry_since_ms < kPatienceMs) return std::nullopt;
+  hungry_since_ms = 0;
   begin_pass(missing);
   return std::nullopt;
 }

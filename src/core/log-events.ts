@@ -54,6 +54,8 @@ export const logEvents = {
   "agent.refused": "An agent was refused; `reason` says why",
   "agent.command": "A command was given to an agent",
   "image.stream": "An image is being written to a machine's disk",
+  "image.checkpoint":
+    "Part of an image is safe on a machine's disk: from here on a restarted daemon resumes its stream",
   "image.cached": "An image is in the cache and its checksum is right",
   "image.retry": "The transfer of an image broke and is resumed",
   "bmc.retry": "A BMC did not answer and is asked again",

@@ -151,6 +151,7 @@ async function writeImage(context: StepContext, options: IscsiDeployOptions): Pr
           onProgress: (progress, total) =>
             machine.report({ bytes: progress.written + progress.skipped + progress.resumed, total }),
           onCheckpoint: (checkpoint) => {
+            if (kept === null) log.info("image.checkpoint", { source: wanted.source });
             kept = { device, checkpoint };
             machine.keep(kept);
           },

@@ -154,6 +154,12 @@ rule(
     }
     for (const lead of leads) {
       await lead.reaches("active", deadline);
+      const uuid = stringProperty(await lead.node(), "uuid") ?? "";
+      const written = logLines("image.stream", uuid).findLast((line) => "resumed" in line);
+      assert.ok(
+        Number(written?.["resumed"]) > 0,
+        `${lead.name} was written from the beginning: ${JSON.stringify(written)}`,
+      );
       await lead.boots(deadline);
     }
   },
@@ -183,15 +189,20 @@ rule("the site has every event, in order, whatever was killed in between", async
   }
 });
 
-/** Until the image is being written to the machine: some of it is there, not all. */
+/** Until the image is being written to the machine, and some of it is safe there. */
 async function streams(lead: Lead, deadline: { readonly signal: AbortSignal }): Promise<void> {
   for (;;) {
     const node = await lead.node().catch((): JsonObject => ({}));
-    const operation = node["operation"] as JsonObject | null | undefined;
-    if (stringProperty(operation ?? {}, "step") === "deploy.write_image") return;
+    const uuid = stringProperty(node, "uuid");
+    if (uuid !== undefined && logLines("image.checkpoint", uuid).length > 0) return;
     if (stringProperty(node, "provision_state") === "active")
       throw new Error(`${lead.name} was written before it could be interrupted`);
     assert.notEqual(node["provision_state"], "deploy failed", String(node["last_error"]));
     await clock.sleep(millis(150), deadline.signal);
   }
+}
+
+/** The log lines of one event about one node, of all daemons that ran. */
+function logLines(event: string, node: string): readonly JsonObject[] {
+  return lab.daemon.logLines().filter((line) => line["event"] === event && line["node"] === node);
 }

@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { spawn, type ChildProcess } from "node:child_process";
 import { randomBytes, randomInt } from "node:crypto";
 import { execFileSync } from "node:child_process";
 import {
@@ -13,7 +12,6 @@ import {
   writeFileSync,
   readdirSync,
 } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -27,11 +25,10 @@ import {
   type StreamProgress,
   type StreamRequest,
 } from "../../../src/image/stream.ts";
+import { Tgtd } from "./tgtd.ts";
 
 const IMAGE_BYTES = 24 << 20;
 const DISK_BYTES = 32 << 20;
-const IQN = "iqn.2026-01.test:stream";
-const SECRET = "secretsecret";
 
 /** Through the addon onto tgtd (package tgt): what the daemon does, on loopback. */
 describe("streamImage", () => {
@@ -39,7 +36,7 @@ describe("streamImage", () => {
   const disk = join(directory, "disk");
   const raw = join(directory, "raw");
   const qcow2 = join(directory, "qcow2");
-  let tgtd: ChildProcess;
+  let tgtd: Tgtd;
   let target: IscsiTarget;
 
   const request = (change: Partial<StreamRequest> = {}): StreamRequest => ({
@@ -68,37 +65,14 @@ describe("streamImage", () => {
     closeSync(file);
     execFileSync("qemu-img", ["convert", "-c", "-O", "qcow2", "-o", "compression_type=zstd", raw, qcow2]);
     fillDisk(0xa5);
-    const port = await freePort();
-    const control = String(randomInt(1000, 32_000));
-    tgtd = spawn("tgtd", ["-f", "--iscsi", `portal=127.0.0.1:${port}`, "-C", control], { stdio: "ignore" });
-    const admin = (line: string): void =>
-      void execFileSync("tgtadm", ["-C", control, ...line.split(" ")], { stdio: "pipe" });
-    for (let attempt = 0; ; attempt += 1) {
-      try {
-        admin("--op show --mode sys");
-        break;
-      } catch (error) {
-        if (attempt > 200) throw error;
-        await sleep(50);
-      }
-    }
-    admin(`--lld iscsi --op new --mode target --tid 1 -T ${IQN}`);
-    admin(`--lld iscsi --op new --mode logicalunit --tid 1 --lun 1 -b ${disk}`);
-    admin(`--lld iscsi --op new --mode account --user rack --password ${SECRET}`);
-    admin("--lld iscsi --op bind --mode account --tid 1 --user rack");
-    admin("--lld iscsi --op bind --mode target --tid 1 -I ALL");
-    target = {
-      address: "127.0.0.1",
-      port,
-      iqn: IQN,
-      lun: 1,
-      initiatorIqn: "iqn.2026-01.org.ironrack:test",
-      chap: { username: "rack", password: SECRET },
-    };
+    tgtd = await Tgtd.start([disk]);
+    const [only] = tgtd.targets;
+    assert.ok(only !== undefined);
+    target = only;
   });
 
   after(() => {
-    tgtd.kill("SIGKILL"); // it ignores SIGTERM while it has targets
+    tgtd[Symbol.dispose]();
     rmSync(directory, { recursive: true, force: true });
   });
 
@@ -197,12 +171,3 @@ describe("streamImage", () => {
     }
   });
 });
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === "string") throw new Error("no port");
-  return address.port;
-}

@@ -172,6 +172,33 @@ test("dhcpcd gets a lease under its DUID, rebinds it and releases it", async () 
   await dhcpcd.ended;
 });
 
+test("systemd-networkd gets a lease under its DUID with its options, and releases it", async () => {
+  await using lab = await BootLab.open();
+  const network = "[Match]\nName=eth0\n[Network]\nDHCP=ipv4\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n";
+  const file = lab.script("eth0.network", network);
+  // Its state goes to a place of its own; of a /sys that it cannot write to it concludes that there is no udev to wait for.
+  await lab.client(["mkdir", "-p", "/run/systemd"]);
+  await lab.client(["mount", "-t", "tmpfs", "tmpfs", "/run/systemd"]);
+  await lab.client(["mkdir", "-p", "/run/systemd/network", "/run/systemd/netif"]);
+  await lab.client(["cp", file, "/run/systemd/network/10-eth0.network"]);
+  await lab.client(["chown", "-R", "systemd-network:", "/run/systemd/netif"]);
+  await lab.client(["mount", "-o", "remount,bind,ro", "/sys"]);
+  const log = join(lab.directory, "networkd.log");
+  const networkd = lab.enclosure.spawn("site", ["/usr/lib/systemd/systemd-networkd"], {
+    logFile: log,
+    env: { SYSTEMD_LOG_LEVEL: "debug", SYSTEMD_LOG_TARGET: "console" },
+  });
+  const ack = await lab.logged((line) => line["answer"] === "ack");
+  await lab.until(() => readFileSync(log, "utf8").includes("DHCPv4 address"), "networkd's word of its address");
+  const shown = await lab.client(["ip", "-4", "-o", "addr", "show", "dev", "eth0"]);
+  assert.ok(shown.stdout.includes(`inet ${ack["address"]}/24`), shown.stdout);
+  const routes = await lab.client(["ip", "-4", "route", "show", "default"]);
+  assert.match(routes.stdout, new RegExp(`default via ${SERVER} dev eth0 proto dhcp`));
+  await networkd.stop();
+  const returned = await lab.logged((line) => line["event"] === "dhcp.returned");
+  assert.equal(returned["type"], "release");
+});
+
 test("a machine's reservation by MAC is what udhcpc gets", async () => {
   await using lab = await BootLab.open({ reservations: [{ mac: "52:54:00:79:00:01", address: "10.79.0.42" }] });
   const script = lab.script("udhcpc.sh", UDHCPC_SCRIPT.replace("OUT", join(lab.directory, "events")));

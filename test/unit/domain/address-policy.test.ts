@@ -425,3 +425,32 @@ test("a REQUEST for a stranger's address that was not offered is refused, to enr
   const refused = ask(crowded(), { kind: "request", server: SERVER, requested: ip(10) });
   assert.equal(refused.kind, "nak");
 });
+
+test("a clock that jumps a year takes no address from who renews it, and gives it to others last", () => {
+  for (const jump of [365 * 86_400_000, -365 * 86_400_000]) {
+    const there = world({ wall: WALL + jump });
+    there.leases.put(ip(10), `mac:${mac}`);
+    const renewed = ask(there, { kind: "request", ciaddr: ip(10) });
+    assert.ok(renewed.kind === "ack", `${jump}`);
+    assert.equal(renewed.address, ip(10));
+    assert.equal(renewed.lease.expiresAt, WALL + jump + 3_600_000);
+    for (const client of ["id:aa", "id:bb", "id:cc", "id:dd"]) {
+      const offer = ask(there, { kind: "discover", client, mac: stranger });
+      assert.ok(offer.kind === "offer" && offer.fresh, `${jump} ${client}`);
+      assert.notEqual(offer.address, ip(10));
+    }
+  }
+});
+
+test("two servers on one wire: each leaves alone who took the other's offer or has the other's lease", () => {
+  const other = parseIpv4Address("10.0.0.2");
+  const beside = world({ authoritative: false });
+  const took = ask(beside, { kind: "request", server: other, requested: ip(11) });
+  assert.equal(took.kind, "silent");
+  for (const address of [ip(11), ip(200), parseIpv4Address("192.0.2.7")]) {
+    assert.equal(ask(beside, { kind: "request", requested: address }).kind, "silent", address);
+    assert.equal(ask(beside, { kind: "request", ciaddr: address }).kind, "silent", address);
+  }
+  assert.equal(ask(beside, { kind: "release", ciaddr: ip(11), server: other }).kind, "silent");
+  assert.equal(ask(beside, { kind: "decline", requested: ip(11), server: other }).kind, "silent");
+});

@@ -7,16 +7,9 @@ import { type AddressDecision, type AddressView, decideAddress } from "../domain
 import type { BootPlan } from "../domain/boot-plan.ts";
 import { OfferTable } from "../domain/offer-table.ts";
 import type { LeaseReader, Store } from "../domain/store.ts";
-import { broadcastAddress, type PreparedSubnet, prepareSubnet, type Subnet, subnetMask } from "../domain/subnet.ts";
+import type { PreparedSubnet } from "../domain/subnet.ts";
 import type { ReceivedDatagram } from "../net/datagram.ts";
 import { type Dhcp4Message, decodeMessage, UNSPECIFIED } from "../protocol/dhcp4/message.ts";
-import {
-  dhcpOptions,
-  encodeOption,
-  encodeOptions,
-  type OptionBytes,
-  type OptionValues,
-} from "../protocol/dhcp4/options.ts";
 import { broadcastDestination, type Destination, replyDestination } from "../protocol/dhcp4/reply-destination.ts";
 import { type BootSettings, findMachine, planFor, servicesAt } from "./boot-lookup.ts";
 import { readClient } from "./dhcp-client.ts";
@@ -29,23 +22,15 @@ import {
   type ServedSubnet,
 } from "./dhcp-exchange.ts";
 import { encodeReply, type ReplyContents } from "./dhcp-reply.ts";
+import { type DhcpSubnet, optionsFor, serveSubnet } from "./dhcp-subnet.ts";
 import { MinuteLog } from "./minute-log.ts";
 
 export type { DhcpLink } from "./dhcp-exchange.ts";
+export type { DhcpSubnet } from "./dhcp-subnet.ts";
 
 /** Tells who has an address on a link. */
 export interface AddressProbe {
   holder(address: Ipv4Address, link: DhcpLink): Promise<MacAddress | null>;
-}
-
-export interface DhcpSubnet {
-  readonly subnet: Subnet;
-  /** Router, name servers and the like, by name. Mask and broadcast address come from the subnet. */
-  readonly options: OptionValues;
-  /** Options without a name here, by code. */
-  readonly otherOptions?: OptionBytes;
-  /** Of reserved addresses, before those of the subnet. */
-  readonly reservedOptions?: ReadonlyMap<Ipv4Address, OptionBytes>;
 }
 
 export interface DhcpServiceOptions {
@@ -119,7 +104,7 @@ export class DhcpService implements AsyncDisposable {
   /** @throws Fault invalid when a subnet contradicts itself */
   constructor(options: DhcpServiceOptions) {
     this.#options = options;
-    this.#subnets = options.subnets.map(serve);
+    this.#subnets = options.subnets.map(serveSubnet);
     this.#prepared = this.#subnets.map((one) => one.prepared);
     this.#malformed = new MinuteLog({ clock: options.clock, log: options.log, event: "dhcp.malformed" });
   }
@@ -404,7 +389,7 @@ export class DhcpService implements AsyncDisposable {
 
   #reply(exchange: Exchange, contents: ReplyContents, reason: string, plan: BootPlan | undefined): void {
     const { message, client, served, server } = exchange;
-    const encoded = encodeReply(message, client, contents, server, optionsFor(exchange, contents));
+    const encoded = encodeReply(message, client, contents, server, optionsFor(exchange, contents.yiaddr));
     const to = this.#destination(exchange, contents);
     const { firmware } = client;
     // One literal, without spreading others into it: this runs twice for each lease.
@@ -480,15 +465,7 @@ export class DhcpService implements AsyncDisposable {
   }
 }
 
-const noOptions: OptionBytes = new Map();
 const noAddresses: ReadonlySet<Ipv4Address> = new Set();
-
-/** Who asks by INFORM has its address already. */
-function optionsFor({ subnet, client }: Exchange, { yiaddr }: ReplyContents): OptionBytes {
-  if (subnet === undefined) return noOptions;
-  const address = yiaddr === UNSPECIFIED ? client.ciaddr : yiaddr;
-  return (address === null ? undefined : subnet.reservedOptions.get(address)) ?? subnet.options;
-}
 
 function refusal(reason: string): ReplyContents {
   return { type: "nak", yiaddr: UNSPECIFIED, leaseTime: null, hostname: null, boot: null, message: reason };
@@ -496,19 +473,4 @@ function refusal(reason: string): ReplyContents {
 
 function xidOf(message: Dhcp4Message): string {
   return message.xid.toString(16).padStart(8, "0");
-}
-
-function serve({ subnet, options, otherOptions, reservedOptions }: DhcpSubnet): ServedSubnet {
-  const prepared = prepareSubnet(subnet);
-  const bytes = new Map<number, Uint8Array>();
-  bytes.set(dhcpOptions.subnetMask.code, encodeOption("subnetMask", subnetMask(prepared)));
-  bytes.set(dhcpOptions.broadcastAddress.code, encodeOption("broadcastAddress", broadcastAddress(prepared)));
-  for (const [code, value] of encodeOptions(options)) bytes.set(code, value);
-  for (const [code, value] of otherOptions ?? []) bytes.set(code, value);
-  const reserved = [...(reservedOptions ?? [])].filter(([, own]) => own.size > 0);
-  return {
-    prepared,
-    options: bytes,
-    reservedOptions: new Map(reserved.map(([address, own]) => [address, new Map([...bytes, ...own])])),
-  };
 }

@@ -22,7 +22,7 @@ const MOST_LOST = 1;
 interface Server {
   readonly name: string;
   readonly argv: (directory: string) => readonly string[];
-  readonly env?: Readonly<Record<string, string>>;
+  readonly env?: (directory: string) => Readonly<Record<string, string>>;
 }
 
 interface Run {
@@ -94,7 +94,8 @@ function kea(threads: number): Server {
       );
       return [join(unpackedPackage("kea-dhcp4-server"), "usr/sbin/kea-dhcp4"), "-c", config];
     },
-    env: { KEA_PIDFILE_DIR: tmpdir(), KEA_LOCKFILE_DIR: tmpdir() },
+    // Of its own: a PID file that another left behind keeps Kea from starting.
+    env: (directory) => ({ KEA_PIDFILE_DIR: directory, KEA_LOCKFILE_DIR: directory }),
   };
 }
 
@@ -179,7 +180,7 @@ async function benchServer(server: Server, highest: number): Promise<Json> {
   );
   await using running = lab.spawn("rack", server.argv(directory), {
     logFile: join(directory, "log"),
-    env: server.env ?? {},
+    env: server.env?.(directory) ?? {},
   });
   await clock.sleep(seconds(2));
   await perfdhcp(lab, 200, 2); // warm

@@ -132,7 +132,7 @@ class TestTarget:
 
 
 class Tgtd:
-    def __init__(self, thin=False, raised=False, chap=None, mutual=None, address="127.0.0.1", block_size=512, size=DISK_BYTES):
+    def __init__(self, thin=False, raised=False, chap=None, mutual=None, address="127.0.0.1", block_size=512, size=DISK_BYTES, digests=False):
         self.file = path(f"tgtd-{random.randrange(1 << 30)}.img")
         garbage(self.file, size)
         self.host = f"[{address}]" if ":" in address else address
@@ -151,6 +151,9 @@ class Tgtd:
         self.admin(f"--op new --mode logicalunit --tid 1 --lun 1 -b {self.file} --blocksize {block_size}")
         if thin:
             self.admin("--op update --mode logicalunit --tid 1 --lun 1 --params thin_provisioning=1")
+        if digests:
+            for key in ("HeaderDigest", "DataDigest"):
+                self.admin(f"--op update --mode target --tid 1 --name {key} --value CRC32C,None")
         if raised:
             for key, value in [("MaxRecvDataSegmentLength", 262144), ("FirstBurstLength", 262144), ("MaxBurstLength", 1048576), ("InitialR2T", "No"), ("MaxOutstandingR2T", 4)]:
                 self.admin(f"--op update --mode target --tid 1 --name {key} --value {value}")
@@ -233,10 +236,10 @@ def garbage(file, size=DISK_BYTES):
         out.write(b"\xa5garbage" * (size // 8))
 
 
-def stream(image, *targets, options=(), env=None, timeout=120):
+def stream(image, *targets, options=(), env=None, timeout=120, format=None):
     """Runs the tool; returns its exit status and JSON."""
     done = subprocess.run(
-        [TOOL, "--json", "--format", format_of(image), *options, path(image) if "/" not in image else image, *targets],
+        [TOOL, "--json", "--format", format or format_of(image), *options, path(image) if "/" not in image else image, *targets],
         capture_output=True, text=True, timeout=timeout, env={**os.environ, **(env or {})},
     )
     if done.returncode < 0 or "Sanitizer" in done.stderr or "runtime error" in done.stderr:
@@ -376,6 +379,47 @@ for label, options in (("with its defaults", {}), ("with raised parameters", dic
                 expect_written(image, target, ["--policy", "write-zeroes", "--verify", "read-back"])
         finally:
             target.close()
+
+
+MATRIX_BYTES = 2 * MIB + 512  # small: there are many runs
+DIGESTS = {"no digests": [], "header digests": ["--header-digest"], "data digests": ["--data-digest"], "both digests": ["--header-digest", "--data-digest"]}
+
+
+def make_small(image):
+    """The beginning of the raw image, which has data, zeroes and holes, in that format."""
+    small = path("raw-small")
+    if not os.path.exists(small):
+        with open(path("raw"), "rb") as source, open(small, "wb") as out:
+            out.write(source.read(MATRIX_BYTES))
+    if image == "raw":
+        return small
+    run("qemu-img", "convert", "-O", "qcow2", *QCOW2[image], small, path(image + "-small"))
+    return path(image + "-small")
+
+
+def matrix(image):
+    """Every policy and digest, onto sectors of both sizes at once."""
+    file = make_small(image)
+    with open(path("raw-small"), "rb") as source:
+        wanted = source.read()
+    targets = [Tgtd(block_size=block_size, size=3 * MIB, digests=True) for block_size in (512, 4096)]
+    try:
+        for policy in ("write-zeroes", "discard", "disk-is-blank"):
+            for words, options in DIGESTS.items():
+                for target in targets:
+                    with open(target.file, "r+b") as disk:
+                        disk.write(bytes(3 * MIB) if policy == "disk-is-blank" else b"\xa5" * (3 * MIB))
+                status, answer, errors = stream(file, *[target.url() for target in targets], options=["--policy", policy, *options], format=format_of(image))
+                assert status == 0, f"{policy}, {words}: {errors} {answer}"
+                for target in targets:
+                    with open(target.file, "rb") as disk:
+                        assert disk.read(MATRIX_BYTES) == wanted, f"{policy}, {words}: the disk differs"
+    finally:
+        for target in targets:
+            target.close()
+
+
+each_rule("tgtd, every policy and digest on both sector sizes: {}", {image: image for image in ["raw", *QCOW2]}, matrix)
 
 
 @rule("tgtd with CHAP: the right secret gets in, a wrong one and none are refused")

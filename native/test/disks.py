@@ -3,6 +3,7 @@
 
 usage: disks.py TOOL TEST_TARGET [WORD...]     runs the rules whose title contains one of the WORDs
 Targets: tgtd (package tgt), and the test target, which errs on request. Everything on loopback, in a temporary directory.
+With IRONRACK_TEST_RAMDISK, a directory with kernel and initrd, also the kernel's target (LIO) in a QEMU machine; that takes minutes.
 """
 
 import json
@@ -397,29 +398,78 @@ def make_small(image):
     return path(image + "-small")
 
 
-def matrix(image):
-    """Every policy and digest, onto sectors of both sizes at once."""
+def write_every_way(image, targets, login=(), env=None):
+    """Every policy and digest, onto all targets at once."""
     file = make_small(image)
     with open(path("raw-small"), "rb") as source:
         wanted = source.read()
+    for policy in ("write-zeroes", "discard", "disk-is-blank"):
+        for words, options in DIGESTS.items():
+            for target in targets:
+                with open(target.file, "r+b") as disk:
+                    disk.write(bytes(3 * MIB) if policy == "disk-is-blank" else b"\xa5" * (3 * MIB))
+            status, answer, errors = stream(file, *[target.url() for target in targets], options=["--policy", policy, *options, *login], format=format_of(image), env=env)
+            assert status == 0, f"{policy}, {words}: {errors} {answer}"
+            for target in targets:
+                with open(target.file, "rb") as disk:
+                    assert disk.read(MATRIX_BYTES) == wanted, f"{policy}, {words}: the disk differs"
+
+
+def matrix(image):
     targets = [Tgtd(block_size=block_size, size=3 * MIB, digests=True) for block_size in (512, 4096)]
     try:
-        for policy in ("write-zeroes", "discard", "disk-is-blank"):
-            for words, options in DIGESTS.items():
-                for target in targets:
-                    with open(target.file, "r+b") as disk:
-                        disk.write(bytes(3 * MIB) if policy == "disk-is-blank" else b"\xa5" * (3 * MIB))
-                status, answer, errors = stream(file, *[target.url() for target in targets], options=["--policy", policy, *options], format=format_of(image))
-                assert status == 0, f"{policy}, {words}: {errors} {answer}"
-                for target in targets:
-                    with open(target.file, "rb") as disk:
-                        assert disk.read(MATRIX_BYTES) == wanted, f"{policy}, {words}: the disk differs"
+        write_every_way(image, targets)
     finally:
         for target in targets:
             target.close()
 
 
 each_rule("tgtd, every policy and digest on both sector sizes: {}", {image: image for image in ["raw", *QCOW2]}, matrix)
+
+
+# ---- LIO in a machine ----
+
+RAMDISK = os.environ.get("IRONRACK_TEST_RAMDISK")
+lio_machine = None
+
+
+class LioDisk:
+    """A disk of the machine, published by the ramdisk's agent; one at a time."""
+
+    def __init__(self, device, file):
+        self.device, self.file = device, file
+        self.iqn = "iqn.2026-01.org.ironrack:matrix"
+
+    def url(self):
+        return f"iscsi://127.0.0.1:{lio_machine.iscsi_port}/{self.iqn}/1"
+
+    def publish(self, token, secret):
+        chap = {"username": "rack", "password": secret}
+        lio_machine.succeed("iscsi.start_iscsi_target", {"iqn": self.iqn, "chap": chap, "wipe_disk_metadata": False, "root_device": {"name": self.device}}, token)
+
+
+def lio_matrix(row):
+    global lio_machine
+    image, device = row
+    sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "agent"))
+    from fake_ironic import TOKEN
+    from machine_test import GIB, QemuMachine
+    if lio_machine is None:
+        big = path("lio-4096")
+        with open(big, "wb") as file:
+            file.truncate(5 * GIB)
+        extra = ["-drive", f"if=none,id=big,file={big},format=raw,discard=unmap,cache=unsafe", "-device", "virtio-blk-pci,drive=big,serial=BIG,logical_block_size=4096,physical_block_size=4096"]
+        lio_machine = QemuMachine(os.path.join(RAMDISK, "kernel"), [os.path.join(RAMDISK, "initrd")], "bios", extra)
+        children.append(lio_machine.process)
+        lio_machine.wait()
+    disk = LioDisk(device, lio_machine.disk["virtio"] if device == "/dev/vda" else path("lio-4096"))
+    disk.publish(TOKEN, "secretsecret")
+    write_every_way(image, [disk], ["--chap-user", "rack"], {"IRONRACK_CHAP_SECRET": "secretsecret"})
+
+
+if RAMDISK:
+    for device, size in (("/dev/vda", 512), ("/dev/vdb", 4096)):
+        each_rule(f"LIO, every policy and digest, sectors of {size} bytes: {{}}", {image: (image, device) for image in ["raw", *QCOW2]}, lio_matrix)
 
 
 @rule("tgtd with CHAP: the right secret gets in, a wrong one and none are refused")
@@ -896,6 +946,8 @@ try:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     status = main()
 finally:
+    if lio_machine is not None:
+        lio_machine.close()
     for child in children:
         if child.poll() is None:
             child.kill()

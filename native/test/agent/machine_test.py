@@ -34,9 +34,9 @@ def free_port():
 
 
 class QemuMachine(Agent):
-    """A machine with five disks that runs the ramdisk; speaks to its agent as Agent does."""
+    """A machine with five disks that runs the ramdisk; speaks to its agent as Agent does. `extra`: more of QEMU's arguments."""
 
-    def __init__(self, kernel, initrds, firmware):
+    def __init__(self, kernel, initrds, firmware, extra=()):
         self.root = tempfile.mkdtemp(prefix="agent-machine-")
         self.ironic = FakeIronic()
         self.ironic.heartbeat_timeout = 60
@@ -64,7 +64,7 @@ class QemuMachine(Agent):
                      *drive("nvme"), "-device", "nvme,drive=nvme,serial=NVME1",
                      *drive("sata"), "-device", "ide-hd,drive=sata,serial=SATA1,wwn=0x5000c50015ea71aa",
                      *drive("scsi"), "-device", "virtio-scsi-pci", "-device", "scsi-hd,drive=scsi,serial=SCSI1,wwn=0x5000c50015ea71ab",
-                     "-device", "qemu-xhci", *drive("usb"), "-device", "usb-storage,drive=usb,removable=on"]
+                     "-device", "qemu-xhci", *drive("usb"), "-device", "usb-storage,drive=usb,removable=on", *extra]
         if firmware == "uefi":
             shutil.copyfile(f"{OVMF}/OVMF_VARS_4M.fd", f"{self.root}/vars")
             arguments += ["-drive", f"if=pflash,format=raw,readonly=on,file={OVMF}/OVMF_CODE_4M.fd", "-drive", f"if=pflash,format=raw,file={self.root}/vars"]
@@ -288,4 +288,5 @@ def main():
     return 1 if failed else 0
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

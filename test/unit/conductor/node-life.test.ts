@@ -222,6 +222,43 @@ for (const [title, repeatable, end] of [
   });
 }
 
+test("what a step kept is there when it is begun again after a crash, and for no other step", async () => {
+  const stuck = conductor({
+    types: [
+      scripted([
+        step("write_image", "deploy", ({ machine }) => {
+          machine.keep({ extents: 1 });
+          machine.keep({ extents: 2 });
+          return new Promise(() => {});
+        }),
+        step("write_configdrive", "deploy", done, { priority: 50 }),
+      ]),
+    ],
+  });
+  await makeAvailable(stuck, "scripted");
+  await stuck.call("node.set_provision_state", { node: "n1", target: "active" });
+  await stuck.settle();
+  const found: unknown[] = [];
+  const notes = (name: string, priority: number): ReturnType<typeof step> =>
+    step(
+      name,
+      "deploy",
+      ({ kept }) => {
+        found.push(kept);
+        return done();
+      },
+      { priority },
+    );
+  const restarted = conductor({
+    store: stuck.store,
+    clock: stuck.clock,
+    types: [scripted([notes("write_image", 100), notes("write_configdrive", 50)])],
+  });
+  await restarted.recover();
+  await settleTo(restarted, "n1", "active");
+  assert.deepEqual(found, [{ extents: 2 }, null]);
+});
+
 test("after a crash a waiting node waits on, with time for its agent to report", async () => {
   const before = conductor({ types: [scripted([step("deploy", "deploy", waitForAgent)])] });
   await makeAvailable(before, "scripted");

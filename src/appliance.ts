@@ -46,6 +46,7 @@ import { DatagramSocket } from "./net/datagram.ts";
 import { BootFiles } from "./service/boot-files.ts";
 import { BootHttp } from "./service/boot-http.ts";
 import type { BootSettings } from "./service/boot-lookup.ts";
+import { bootSecrets } from "./service/boot-secret.ts";
 import { loadBootTemplates } from "./service/boot-template.ts";
 import { DhcpService } from "./service/dhcp-service.ts";
 import { loaderConfigSource } from "./service/loader-config-source.ts";
@@ -104,12 +105,13 @@ async function openParts({ config, log: untraced, clock }: ApplianceOptions, sco
   const random = new SystemRandom();
   const startedAt = instant(clock);
   const stateDir = config.appliance.stateDir;
+  const key = readStoreKey(join(stateDir, "store.key"), environment("CREDENTIALS_DIRECTORY"));
   const store = scope.use(
     await openStore({
       directory: join(stateDir, "store"),
       clock,
       log: untraced,
-      key: readStoreKey(join(stateDir, "store.key"), environment("CREDENTIALS_DIRECTORY")),
+      key,
     }),
   );
   const bootTrace = new BootTrace({ clock });
@@ -156,7 +158,7 @@ async function openParts({ config, log: untraced, clock }: ApplianceOptions, sco
   });
 
   // The doors that machines and people use stand open before old work goes on: its agents may report at once.
-  parts.counters = await openBootServices({ config, clock, log, store }, scope);
+  parts.counters = await openBootServices({ config, clock, log, store, key }, scope);
   const api = scope.use(
     new ApiServer({
       catalogue,
@@ -287,7 +289,10 @@ interface ServiceParts {
 }
 
 /** DHCP, TFTP and boot HTTP on the provisioning network; returns their counters. */
-async function openBootServices({ config, clock, log, store }: ServiceParts, scope: Scope): Promise<() => JsonObject> {
+async function openBootServices(
+  { config, clock, log, store, key }: ServiceParts & { readonly key: Uint8Array },
+  scope: Scope,
+): Promise<() => JsonObject> {
   const { boot, dhcp } = config;
   const { address } = boot.address;
   const loaders = new BootFiles({ named: loaderFiles(boot.loaderDirs), root: null });
@@ -296,6 +301,7 @@ async function openBootServices({ config, clock, log, store }: ServiceParts, sco
     httpPort: boot.httpPort,
     apiPort: config.api.port,
     templates: loadBootTemplates(boot.templateDir),
+    secrets: bootSecrets(key),
   };
 
   const http = scope.use(

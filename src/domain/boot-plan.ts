@@ -58,6 +58,8 @@ export interface BootQuery {
   readonly firmware: Firmware;
   readonly services: BootServices;
   readonly policy: BootPolicy;
+  /** Stands in the URLs of what only this machine may have; empty where the plan has none. */
+  readonly secret: string;
 }
 
 /** What DHCP says about booting. `silent`: an address, and no word about booting. */
@@ -82,6 +84,8 @@ export interface BootPlan {
   readonly reason: string;
   readonly network: NetworkBoot;
   readonly script: BootScript;
+  /** The script names something that only this machine may have. */
+  readonly confidential: boolean;
 }
 
 /** Pure and total: the same machine in the same state gets the same plan from every service. */
@@ -89,7 +93,8 @@ export function planBoot(query: BootQuery): BootPlan {
   const { target, reason, script } = targetOf(query);
   const network: NetworkBoot =
     script.kind === "local-disk" ? { kind: "silent", reason } : firstFile(query, script, reason);
-  return { target, reason, network, script };
+  const confidential = script.kind === "iso" && script.url.startsWith(ownFilesRoot(query));
+  return { target, reason, network, script, confidential };
 }
 
 const localDisk: BootScript = { kind: "local-disk" };
@@ -185,7 +190,12 @@ function ramdiskScript({ mac, node, services, policy }: BootQuery): BootScript {
   };
 }
 
-function instanceScript({ mac, services, policy }: BootQuery, node: Node): BootScript | undefined {
+/** Below it lie the files that only this machine may have. */
+function ownFilesRoot({ services, secret }: BootQuery): string {
+  return `${httpRoot(services)}/own/${secret}/`;
+}
+
+function instanceScript(query: BootQuery, node: Node): BootScript | undefined {
   const instance = networkInstance(node);
   switch (instance?.kind) {
     case undefined:
@@ -193,7 +203,7 @@ function instanceScript({ mac, services, policy }: BootQuery, node: Node): BootS
     case "iso":
       return {
         kind: "iso",
-        url: isBootUrl(instance.source) ? instance.source : `${httpRoot(services)}/boot/${isoName(mac)}`,
+        url: isBootUrl(instance.source) ? instance.source : `${ownFilesRoot(query)}${isoName(query.mac)}`,
       };
     case "linux": {
       const { kernel, initrd } = instance;
@@ -202,7 +212,7 @@ function instanceScript({ mac, services, policy }: BootQuery, node: Node): BootS
         of: "instance",
         kernel,
         initrd,
-        arguments: appendedArguments(node, policy.kernelArguments),
+        arguments: appendedArguments(node, query.policy.kernelArguments),
       };
     }
     default:

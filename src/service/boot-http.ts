@@ -15,6 +15,7 @@ import type { LeaseReader } from "../domain/store.ts";
 import { descriptorOf } from "../net/socket-descriptor.ts";
 import { type BootFile, type BootFiles, memoryFile, openBootFile, openFileIn } from "./boot-files.ts";
 import { type BootDirectory, type BootSettings, findMachine, planFor, servicesAt } from "./boot-lookup.ts";
+import { isSameSecret, withoutBootSecret } from "./boot-secret.ts";
 import { entryScriptText } from "./boot-script.ts";
 import { bootText } from "./boot-text.ts";
 import { FileSender } from "./file-sender.ts";
@@ -60,8 +61,9 @@ const CONTENT_TYPES: readonly (readonly [string, string])[] = [
   [".cfg", "text/plain; charset=utf-8"],
 ];
 
-/** The script and the ISO of one machine. */
-const OWN_FILE = /^\/boot\/([0-9a-fA-F]{2}(?:[-:][0-9a-fA-F]{2}){5})\.(ipxe|iso)$/;
+const SCRIPT = /^\/boot\/([0-9a-fA-F]{2}(?:[-:][0-9a-fA-F]{2}){5})\.ipxe$/;
+/** The ISO that only this machine may have, below the secret that its script names. */
+const OWN_ISO = /^\/own\/([A-Za-z0-9_-]+)\/([0-9a-f]{2}(?:-[0-9a-f]{2}){5})\.iso$/;
 
 /** Loaders, scripts, kernel, initrd and ISOs over HTTP. */
 export class BootHttp implements AsyncDisposable {
@@ -120,7 +122,7 @@ export class BootHttp implements AsyncDisposable {
     const fields = {
       peer,
       method: request.method ?? "",
-      path: (request.url ?? "").slice(0, 200),
+      path: withoutBootSecret((request.url ?? "").slice(0, 200)),
       mac: this.#options.store.leases.byAddress(peer as Ipv4Address)?.mac ?? undefined,
     };
     const elapsed = (): number => Math.round(this.#options.clock.now() - started);
@@ -149,7 +151,7 @@ export class BootHttp implements AsyncDisposable {
     if (response.socket === null) await turnOf(request, response);
     const path = pathOf(request.url ?? "");
     const file = await this.#find(path, request);
-    if (file === null) throw new Fault("not-found", "http.not-found", `${path} is not here`);
+    if (file === null) throw new Fault("not-found", "http.not-found", `${withoutBootSecret(path)} is not here`);
     await using _file = file;
     return await this.#sendFile(request, response, file, contentType(path), this.#isRendered(path));
   }
@@ -164,10 +166,10 @@ export class BootHttp implements AsyncDisposable {
     if (path.startsWith("/loader/")) return await this.#options.loaders.open(path.slice("/loader/".length));
     if (path === "/boot.ipxe")
       return this.#rendered(entryScriptText(`http://${request.headers.host ?? ipv4Of(request.socket.localAddress)}`));
-    const [, name, kind] = OWN_FILE.exec(path) ?? [];
-    if (name === undefined) return null;
-    const mac = parseMacAddress(name);
-    return kind === "iso" ? await this.#iso(mac, request) : this.#rendered(this.#script(mac, request));
+    const [, secret, owner] = OWN_ISO.exec(path) ?? [];
+    if (secret !== undefined && owner !== undefined) return await this.#iso(parseMacAddress(owner), secret, request);
+    const name = SCRIPT.exec(path)?.[1];
+    return name === undefined ? null : this.#rendered(this.#script(parseMacAddress(name), request));
   }
 
   #script(mac: MacAddress, request: IncomingMessage): string {
@@ -176,19 +178,27 @@ export class BootHttp implements AsyncDisposable {
     const known = findMachine(store, mac);
     const services = servicesAt(boot, address);
     const plan = planFor(known, boot, { mac, firmware: askingIpxe, services });
+    if (plan.confidential) this.#requireOwner(mac, request);
     return bootText("ipxe", { mac, known, plan, services }, boot.templates);
   }
 
-  /** The ISO that the machine's instance names by path: to the machine itself, while it is to boot it. */
-  async #iso(mac: MacAddress, request: IncomingMessage): Promise<BootFile | null> {
-    const { store, isoDirectories } = this.#options;
+  /** The ISO that the machine's instance names by path, while it is to boot it. */
+  async #iso(mac: MacAddress, secret: string, request: IncomingMessage): Promise<BootFile | null> {
+    const { store, boot, isoDirectories } = this.#options;
     const { node } = findMachine(store, mac);
     const instance = node?.bootTarget === "network" ? networkInstance(node) : undefined;
-    if (instance?.kind !== "iso" || isBootUrl(instance.source)) return null;
-    const peer = ipv4Of(request.socket.remoteAddress) as Ipv4Address;
-    if (store.leases.byAddress(peer)?.mac !== mac)
-      throw new Fault("refused", "http.foreign", `${peer} is not the address of ${mac}`);
+    if (node === undefined || instance?.kind !== "iso" || isBootUrl(instance.source)) return null;
+    this.#requireOwner(mac, request);
+    if (!isSameSecret(secret, boot.secrets(mac, node)))
+      throw new Fault("refused", "http.secret", "the secret is wrong");
     return await openFileIn(isoDirectories, instance.source);
+  }
+
+  /** @throws Fault refused when the request does not come from the address that this machine was given */
+  #requireOwner(mac: MacAddress, request: IncomingMessage): void {
+    const peer = ipv4Of(request.socket.remoteAddress) as Ipv4Address;
+    if (this.#options.store.leases.byAddress(peer)?.mac !== mac)
+      throw new Fault("refused", "http.foreign", `${peer} is not the address of ${mac}`);
   }
 
   #rendered(text: string): BootFile {

@@ -3,6 +3,7 @@ import type { Firmware } from "../domain/boot-firmware.ts";
 import { type BootPlan, type BootPolicy, type BootServices, planBoot } from "../domain/boot-plan.ts";
 import type { Node, Port } from "../domain/node.ts";
 import type { NodeReader, PortReader } from "../domain/store.ts";
+import type { BootSecrets } from "./boot-secret.ts";
 import type { BootTemplates } from "./boot-template.ts";
 
 /** What the three boot services need to ask for a boot plan. */
@@ -11,6 +12,7 @@ export interface BootSettings {
   readonly httpPort: number;
   readonly apiPort: number;
   readonly templates: BootTemplates;
+  readonly secrets: BootSecrets;
 }
 
 export interface BootDirectory {
@@ -42,5 +44,7 @@ export function planFor(
   machine: { readonly mac: MacAddress; readonly firmware: Firmware; readonly services: BootServices },
 ): BootPlan {
   const { mac, firmware, services } = machine;
-  return planBoot({ node: known.node, port: known.port, mac, firmware, services, policy: settings.policy });
+  const { node, port } = known;
+  const secret = node?.bootTarget === "network" ? settings.secrets(mac, node) : "";
+  return planBoot({ node, port, mac, firmware, services, policy: settings.policy, secret });
 }

@@ -12,6 +12,7 @@ import type { ReceivedDatagram } from "../net/datagram.ts";
 import { type Dhcp4Message, decodeMessage, UNSPECIFIED } from "../protocol/dhcp4/message.ts";
 import { broadcastDestination, type Destination, replyDestination } from "../protocol/dhcp4/reply-destination.ts";
 import { type BootSettings, findMachine, planFor, servicesAt } from "./boot-lookup.ts";
+import { withoutBootSecret } from "./boot-secret.ts";
 import { readClient } from "./dhcp-client.ts";
 import {
   type Arrival,
@@ -405,7 +406,8 @@ export class DhcpService implements AsyncDisposable {
       address: contents.yiaddr === UNSPECIFIED ? undefined : contents.yiaddr,
       to: `${to.kind} ${to.address}`,
       firmware: firmware.program === "system" ? undefined : `${firmware.program} ${firmware.architecture}`,
-      boot: plan === undefined ? undefined : plan.network.kind === "file" ? plan.network.file : "none",
+      boot:
+        plan === undefined ? undefined : plan.network.kind === "file" ? withoutBootSecret(plan.network.file) : "none",
       boot_reason: plan?.network.reason,
       omitted: encoded.omitted.length === 0 ? undefined : encoded.omitted,
     };

@@ -6,6 +6,7 @@ import type { DatagramSocket, ReceivedDatagram } from "../net/datagram.ts";
 import { type Dhcp4Message, decodeMessage } from "../protocol/dhcp4/message.ts";
 import { bootServerDestination, type Destination, replyDestination } from "../protocol/dhcp4/reply-destination.ts";
 import { type BootDirectory, type BootSettings, findMachine, planFor, servicesAt } from "./boot-lookup.ts";
+import { withoutBootSecret } from "./boot-secret.ts";
 import { type DhcpClient, readClient } from "./dhcp-client.ts";
 import { encodeProxyReply } from "./dhcp-reply.ts";
 import { MinuteLog } from "./minute-log.ts";
@@ -128,7 +129,7 @@ export class ProxyDhcpService implements AsyncDisposable {
       ...fields,
       answer: `proxy ${type}`,
       to: `${to.kind} ${to.address}`,
-      boot: plan.network.file,
+      boot: withoutBootSecret(plan.network.file),
       reason: plan.network.reason,
     });
     const socket = door === "discover" ? link.discoverSocket : link.requestSocket;

@@ -22,6 +22,7 @@ import { ArpProbe } from "../../src/net/arp-probe.ts";
 import { BatchSocket } from "../../src/net/batch-socket.ts";
 import { DatagramSocket } from "../../src/net/datagram.ts";
 import { BootFiles } from "../../src/service/boot-files.ts";
+import { bootSecrets } from "../../src/service/boot-secret.ts";
 import { noTemplates } from "../../src/service/boot-template.ts";
 import { BootHttp } from "../../src/service/boot-http.ts";
 import { DhcpService, type DhcpServiceOptions, type DhcpSubnet } from "../../src/service/dhcp-service.ts";
@@ -104,6 +105,7 @@ async function main(options: BootServerOptions): Promise<void> {
     httpPort: options.httpPort,
     apiPort: 6385,
     templates: noTemplates,
+    secrets: bootSecrets(new Uint8Array(32)),
   };
   const files = new BootFiles({ named: new Map(Object.entries(options.loaders)), root: options.tftpRoot });
   const http = scope.use(

@@ -54,9 +54,19 @@ test("an instance's ISO is booted over HTTP by a BIOS machine, to which alone it
     await consoleSays(lab, /the instance runs from its ISO/, 90);
     const part = await lab.logged((line) => line["event"] === "http.served" && line["status"] === 206, 1);
     assert.equal(part["mac"], MAC);
-    const url = `http://${SERVER}:8080/boot/${MAC.replaceAll(":", "-")}.iso`;
-    const stranger = await lab.client(["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", url]);
-    assert.equal(stranger.stdout, "403");
+    assert.equal(part["path"], `/own/***/${MAC.replaceAll(":", "-")}.iso`);
+    for (const path of [`boot/${MAC.replaceAll(":", "-")}.ipxe`, `own/guess/${MAC.replaceAll(":", "-")}.iso`]) {
+      const stranger = await lab.client([
+        "curl",
+        "-s",
+        "-o",
+        "/dev/null",
+        "-w",
+        "%{http_code}",
+        `http://${SERVER}:8080/${path}`,
+      ]);
+      assert.equal(stranger.stdout, "403");
+    }
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }

@@ -30,6 +30,7 @@ test("what another server tells each firmware is what the boot plan would have t
           ipxe: undefined,
         }),
         services: { address, httpPort: config.boot.httpPort, apiUrl: "" },
+        secret: "",
         policy: {
           discovery: true,
           loaders,

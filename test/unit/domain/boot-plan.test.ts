@@ -36,6 +36,7 @@ function plan(firmware: Firmware, node: Partial<Node> | null, changes: Partial<B
     firmware,
     services,
     policy,
+    secret: "s3cret",
     ...changes,
   });
 }
@@ -157,10 +158,10 @@ test("the instance of a machine that runs from memory is what instance_info name
   const iso = plan(ipxe, instance({ boot_iso: "http://x/live.iso", kernel: "http://x/k" }));
   assert.deepEqual([iso.target, file(iso)], ["instance", SCRIPT]);
   assert.deepEqual(iso.script, { kind: "iso", url: "http://x/live.iso" });
-  assert.deepEqual(plan(ipxe, instance({ boot_iso: "/srv/live.iso" })).script, {
-    kind: "iso",
-    url: "http://10.0.0.1:8080/boot/52-54-00-00-00-07.iso",
-  });
+  assert.equal(iso.confidential, false);
+  const own = plan(ipxe, instance({ boot_iso: "/srv/live.iso" }));
+  assert.deepEqual(own.script, { kind: "iso", url: "http://10.0.0.1:8080/own/s3cret/52-54-00-00-00-07.iso" });
+  assert.equal(own.confidential, true);
   assert.deepEqual(plan(ipxe, instance({ kernel: "http://x/k", kernel_append_params: "%default% quiet" })).script, {
     kind: "linux",
     of: "instance",

@@ -12,6 +12,7 @@ import { Scope } from "../../../src/core/scope.ts";
 import { millis } from "../../../src/core/units.ts";
 import { defaultLoaders, defaultSignedLoaders } from "../../../src/domain/boot-plan.ts";
 import { BootFiles } from "../../../src/service/boot-files.ts";
+import { bootSecrets } from "../../../src/service/boot-secret.ts";
 import { noTemplates } from "../../../src/service/boot-template.ts";
 import { BootHttp } from "../../../src/service/boot-http.ts";
 import { openMemoryStore } from "../../../src/store/memory-store.ts";
@@ -55,6 +56,7 @@ async function open(): Promise<Rig> {
         httpPort: 8080,
         apiPort: 6385,
         templates: noTemplates,
+        secrets: bootSecrets(new Uint8Array(32)),
       },
       loaders: new BootFiles({ named: new Map(), root: null }),
       ramdisk: { kernel, initrd },

@@ -46,6 +46,7 @@ function text(format: TemplateFormat, node: Partial<Node>): string {
     httpPort: 8080,
     apiPort: 6385,
     templates,
+    secrets: () => "s3cret",
   };
   const services = { address: parseIpv4Address("10.0.0.1"), httpPort: 8080, apiUrl: "http://10.0.0.1:6385" };
   const mac = aMac(7);

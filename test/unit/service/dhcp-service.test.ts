@@ -15,6 +15,7 @@ import { DatagramSocket } from "../../../src/net/datagram.ts";
 import { type Dhcp4Message, decodeMessage, encodeMessage, UNSPECIFIED } from "../../../src/protocol/dhcp4/message.ts";
 import { encodeOptions, type OptionValues, readOption } from "../../../src/protocol/dhcp4/options.ts";
 import { DhcpService, type DhcpServiceOptions } from "../../../src/service/dhcp-service.ts";
+import { bootSecrets } from "../../../src/service/boot-secret.ts";
 import { noTemplates } from "../../../src/service/boot-template.ts";
 import { openMemoryStore } from "../../../src/store/memory-store.ts";
 import { aNode, aPort } from "../../conformance/store-contract.ts";
@@ -110,6 +111,7 @@ class Rig implements AsyncDisposable {
           httpPort: 8080,
           apiPort: 6385,
           templates: noTemplates,
+          secrets: bootSecrets(new Uint8Array(32)),
         },
         authoritative: true,
         rapidCommit: false,

@@ -51,7 +51,7 @@ test("an instance's ISO is booted over HTTP by a BIOS machine, to which alone it
       ["ip -n site addr add 10.79.0.9/24 dev eth0", ...TAP],
     );
     await using _qemu = machine(lab, NIC, []);
-    await consoleSays(lab, /the instance runs from its ISO/, 90);
+    await consoleSays(lab, /the instance runs from its ISO/, 240);
     const part = await lab.logged((line) => line["event"] === "http.served" && line["status"] === 206, 1);
     assert.equal(part["mac"], MAC);
     assert.equal(part["path"], `/own/***/${MAC.replaceAll(":", "-")}.iso`);
@@ -82,7 +82,7 @@ test("a machine with the capability memory_test runs memtest86+", async () => {
     TAP,
   );
   await using _qemu = machine(lab, NIC, []);
-  await consoleSays(lab, /Memtest86\+/i, 90);
+  await consoleSays(lab, /Memtest86\+/i, 240);
 });
 
 test("PXELINUX finds its machine's configuration and loads the ramdisk by TFTP", async () => {
@@ -106,7 +106,7 @@ test("PXELINUX finds its machine's configuration and loads the ramdisk by TFTP",
     "-initrd",
     script,
   ]);
-  await lab.logged((line) => line["event"] === "tftp.done" && line["file"] === "ramdisk/initrd", 90);
+  await lab.logged((line) => line["event"] === "tftp.done" && line["file"] === "ramdisk/initrd", 240);
   const sent = lab.lines().flatMap((line) => (line["event"] === "tftp.done" ? [line["file"]] : []));
   assert.deepEqual(sent, [
     "pxelinux.0",
@@ -129,6 +129,6 @@ test("undionly.kpxe runs on another program's network driver, and asks again as 
     "-initrd",
     script,
   ]);
-  await fetched(lab, "/ramdisk/initrd", 90);
+  await fetched(lab, "/ramdisk/initrd", 240);
   assert.equal((await lab.logged((line) => line["event"] === "tftp.done", 1))["file"], "undionly.kpxe");
 });

@@ -61,7 +61,14 @@ const DHCP_PORT = 67;
 const PROXY_DHCP_PORT = 4011;
 const ARP_WAIT = millis(300);
 /** A block of TFTP in one Ethernet frame: 1500 less IP, UDP and TFTP headers. */
-const TFTP_LIMITS = { blksize: 1468, windowsize: 64, transfers: 256, transfersPerClient: 8 };
+const TFTP_LIMITS = {
+  blksize: 1468,
+  windowsize: 64,
+  transfers: 256,
+  transfersPerClient: 8,
+  // GRUB asks for a hundred small files within a second.
+  requestsPerClient: { burst: 500, perSecond: 100 },
+};
 const MOST_HTTP_CONNECTIONS = 1024;
 const MQTT_SESSION_EXPIRY_S = 7 * 86_400;
 const LOW_DISK = 256 * 2 ** 20;

@@ -10,6 +10,7 @@ import { toNetascii } from "../protocol/tftp/netascii.ts";
 import { decodeTftp, encodeTftp, type TftpPacket } from "../protocol/tftp/packet.ts";
 import { type BootFile, memoryFile } from "./boot-files.ts";
 import { MinuteLog } from "./minute-log.ts";
+import { type AllowanceTerms, RequestAllowance } from "./request-allowance.ts";
 import { TftpSender, type TransferResult } from "./tftp-sender.ts";
 
 /** Gives the file of this name to this client, or null. The service closes it. */
@@ -37,6 +38,7 @@ export interface TftpServiceOptions {
   readonly limits: TermLimits & {
     readonly transfers: number;
     readonly transfersPerClient: number;
+    readonly requestsPerClient: AllowanceTerms;
   };
 }
 
@@ -65,6 +67,7 @@ export class TftpService implements AsyncDisposable {
   readonly #running = new Map<string, Promise<void>>();
   readonly #perClient = new Map<string, number>();
   readonly #sender = new TftpSender();
+  readonly #allowance: RequestAllowance;
   #stopping = false;
   readonly #counts = {
     received: 0,
@@ -80,6 +83,7 @@ export class TftpService implements AsyncDisposable {
 
   constructor(options: TftpServiceOptions) {
     this.#options = options;
+    this.#allowance = new RequestAllowance(options.clock, options.limits.requestsPerClient);
     this.#malformed = new MinuteLog({ clock: options.clock, log: options.log, event: "tftp.malformed" });
   }
 
@@ -124,21 +128,22 @@ export class TftpService implements AsyncDisposable {
   }
 
   #request(link: TftpLink, from: DatagramEndpoint, request: Request): void {
+    const key = `${from.address}:${from.port}`;
+    if (this.#running.has(key)) return; // repeated because our answer is late
+    const ofClient = this.#perClient.get(from.address) ?? 0;
+    const { limits } = this.#options;
+    const much = this.#running.size >= limits.transfers || ofClient >= limits.transfersPerClient;
+    if (much || this.#stopping || !this.#allowance.take(from.address)) {
+      // Silence makes the client ask again in a second; an error would make it give up.
+      this.#counts.postponed += 1;
+      return;
+    }
     if (request.kind === "wrq") {
       this.#refuse(link, from, "accessViolation", "files can only be read", request);
       return;
     }
     if (request.mode !== "octet" && request.mode !== "netascii") {
       this.#refuse(link, from, "illegalOperation", `mode ${request.mode.slice(0, 16)} is not served`, request);
-      return;
-    }
-    const key = `${from.address}:${from.port}`;
-    if (this.#running.has(key)) return; // repeated because our answer is late
-    const ofClient = this.#perClient.get(from.address) ?? 0;
-    const { limits } = this.#options;
-    if (this.#running.size >= limits.transfers || ofClient >= limits.transfersPerClient || this.#stopping) {
-      // Silence makes the client ask again in a second; an error would make it give up.
-      this.#counts.postponed += 1;
       return;
     }
     this.#perClient.set(from.address, ofClient + 1);

@@ -133,7 +133,13 @@ async function main(options: BootServerOptions): Promise<void> {
         ({ file }) => files.open(file),
         loaderConfigSource({ store, boot, clock, ramdisk: { kernel: options.kernel, initrd: options.initrd } }),
       ],
-      limits: { blksize: 1468, windowsize: 64, transfers: 512, transfersPerClient: 32 },
+      limits: {
+        blksize: 1468,
+        windowsize: 64,
+        transfers: 512,
+        transfersPerClient: 32,
+        requestsPerClient: { burst: 500, perSecond: 100 },
+      },
     }),
   );
   tftp.start();

@@ -166,7 +166,7 @@ test("dhcpcd gets a lease under its DUID, rebinds it and releases it", async () 
   assert.ok(pid !== undefined);
   process.kill(pid, "SIGHUP"); // reads its configuration again and confirms the lease
   await says(": leased 10.79.0.1", 2);
-  assert.ok(lab.answers().length >= 3);
+  await lab.until(() => lab.answers().length >= 3, "the answer to the confirmation");
   process.kill(pid, "SIGALRM"); // release and exit
   await lab.logged((line) => line["event"] === "dhcp.returned");
   await dhcpcd.ended;

@@ -41,6 +41,6 @@ make -s -C "$native" -j "$jobs" OUT="$build/native" target >&2 &&
 suite "rules (ASan, UBSan)" "$build/native-asan/unit-tests"
 suite "fuzzers (ASan, UBSan)" fuzz
 suite "disks (ASan, UBSan)" python3 "$native/test/disks.py" "$build/native-asan/image2iscsi" "$build/native/test-target"
-suite "disks (TSan)" python3 "$native/test/disks.py" "$build/native-tsan/image2iscsi" "$build/native/test-target" "digests and read back" tgtd wire targets checksum "connection cut" cancel
+suite "disks (TSan)" python3 "$native/test/disks.py" "$build/native-tsan/image2iscsi" "$build/native/test-target" "digests and read back" "tgtd with" thinly killed wire targets checksum "connection cut" cancel
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]

@@ -1,29 +1,43 @@
 import { execFileSync, spawn, type ChildProcess } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
 import { createServer } from "node:net";
-import { homedir, tmpdir } from "node:os";
+import { availableParallelism, homedir, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { randomInt } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Json } from "../src/core/json.ts";
 
 /**
- * image2iscsi beside qemu-img, in turns within one run, medians of three: wall time and the initiator's processor time per
+ * image2iscsi beside qemu-img, in turns within one run, medians of three (--rounds=N): wall time and the initiator's processor time per
  * GB of data delivered. Targets: s drops data and costs nothing, t is tgtd on tmpfs with raised session parameters, d the
- * same with its defaults. Both sides take the disk for blank and leave holes out. Only ratios of one run count.
+ * same with its defaults. Both sides take the disk for blank and leave holes out; of compressed raw images the peer's side is
+ * the format's own program into a file, then qemu-img. Only ratios of one run count.
  *
  * The image is 4 GiB of ext4 with this machine's own /usr/share, /usr/bin and /usr/lib/gcc; it is made once and kept in
  * the cache, and read from the page cache.
  */
-const ROUNDS = 3;
 const BUILD = resolve("build/native");
 const TOOL = join(BUILD, "image2iscsi");
 const CACHE = join(homedir(), ".cache/ironrack/bench-iscsi");
 const DISK_BYTES = 4 * 2 ** 30;
+/** xz takes minutes for all of it: its rows have the disk's first part, which is full. */
+const PART_BYTES = 128 * 2 ** 20;
 const TREE = ["/usr/share", "/usr/bin", "/usr/lib/gcc"];
 
 type TargetKind = "s" | "t" | "d";
-type ImageName = "raw" | "qcow2" | "zlib" | "zstd";
+type ImageName = "raw" | "qcow2" | "zlib" | "zstd" | "raw.gz" | "raw.zst" | "raw.xz" | "blocks.xz";
+
+/** What image2iscsi and qemu-img call the format; the latter unpacks with a program of its own first. */
+const FORMATS: Readonly<Record<ImageName, string>> = {
+  raw: "raw",
+  qcow2: "qcow2",
+  zlib: "qcow2",
+  zstd: "qcow2",
+  "raw.gz": "gzip",
+  "raw.zst": "zstd",
+  "raw.xz": "xz",
+  "blocks.xz": "xz",
+};
 
 interface Case {
   readonly name: string;
@@ -36,6 +50,8 @@ interface Case {
   readonly cpuGoal: number;
   /** Flags of image2iscsi; with them the peer is image2iscsi without. */
   readonly against?: readonly string[];
+  /** The peer unpacks with this into a file first. */
+  readonly unpack?: readonly string[];
   /** What Ironic did: to a raw file first, then every byte of it, one request at a time. */
   readonly likeIronic?: true;
 }
@@ -62,6 +78,43 @@ const CASES: readonly Case[] = [
     likeIronic: true,
   },
   {
+    name: "raw.gz → s, gzip",
+    image: "raw.gz",
+    target: "s",
+    targets: 1,
+    goal: 7,
+    cpuGoal: 0.2,
+    unpack: ["gzip", "-dc"],
+  },
+  {
+    name: "raw.gz → s, pigz",
+    image: "raw.gz",
+    target: "s",
+    targets: 1,
+    goal: 2.6,
+    cpuGoal: 0.2,
+    unpack: ["pigz", "-dc"],
+  },
+  { name: "raw.zst → s", image: "raw.zst", target: "s", targets: 1, goal: 2, cpuGoal: 0.65, unpack: ["zstd", "-qdc"] },
+  {
+    name: "raw.xz → s, one block",
+    image: "raw.xz",
+    target: "s",
+    targets: 1,
+    goal: 1,
+    cpuGoal: Infinity,
+    unpack: ["xz", "-dc"],
+  },
+  {
+    name: "raw.xz → s, many blocks",
+    image: "blocks.xz",
+    target: "s",
+    targets: 1,
+    goal: availableParallelism(),
+    cpuGoal: Infinity,
+    unpack: ["xz", "-dc"],
+  },
+  {
     name: "raw → s, digests to none",
     image: "raw",
     target: "s",
@@ -72,25 +125,77 @@ const CASES: readonly Case[] = [
   },
 ];
 
+/** Peak memory of a job in MiB, at most; the peer is one qemu-img. */
+const MEMORY: readonly { readonly targets: number; readonly goal: number }[] = [
+  { targets: 1, goal: 32 },
+  { targets: 8, goal: 64 },
+  { targets: 64, goal: 192 },
+];
+const MEMORY_IMAGES: readonly ImageName[] = ["raw", "zlib", "raw.gz", "raw.zst", "blocks.xz"];
+
 interface Measured {
   readonly seconds: number;
   readonly cpu: number;
 }
 
-export async function benchIscsi(only: readonly string[]): Promise<Json> {
+export async function benchIscsi(only: readonly string[], rounds: number): Promise<Json> {
   execFileSync("make", ["-s", "-C", resolve("native"), `OUT=${BUILD}`, "target", "tool"], { stdio: ["ignore", 2, 2] });
   makeImages();
   const results: Json[] = [];
   for (const each of CASES.filter(({ name }) => only.length === 0 || only.some((word) => name.includes(word)))) {
-    results.push(await measure(each));
+    results.push(await measure(each, rounds));
+  }
+  for (const { targets, goal } of MEMORY) {
+    const name = `peak memory, ${targets} ${targets === 1 ? "target" : "targets"}`;
+    if (only.length === 0 || only.some((word) => name.includes(word)))
+      results.push(await measureMemory(name, targets, goal));
   }
   return results;
 }
 
-async function measure(each: Case): Promise<Json> {
+async function measureMemory(name: string, targets: number, goal: number): Promise<Json> {
+  await using target = await startSink(targets, false);
+  const peak = { ours: 0, peer: 0 };
+  for (const image of MEMORY_IMAGES) {
+    const path = join(CACHE, image);
+    const ours = [TOOL, "--quiet", "--policy", "disk-is-blank", "--format", FORMATS[image], path, ...target.urls];
+    peak.ours = Math.max(peak.ours, await peakMebibytes(ours));
+    if (FORMATS[image] !== "raw" && FORMATS[image] !== "qcow2") continue;
+    const peer = ["qemu-img", "convert", "-n", "--target-is-zero", "-f", FORMATS[image], "-O", "raw", path];
+    peak.peer = Math.max(peak.peer, await peakMebibytes([...peer, target.urls[0] ?? ""]));
+  }
+  const { ours, peer } = { ours: round(peak.ours), peer: round(peak.peer) };
+  return { name, ours, peer, unit: "MiB", ratio: round(ours / peer), cpu_ratio: null, goal, ok: ours <= goal };
+}
+
+/** The most memory that a program had to itself, looked at a hundred times a second: neither its text nor what it maps of the image. */
+async function peakMebibytes([program = "", ...options]: readonly string[]): Promise<number> {
+  const child = spawn(program, options, { stdio: ["ignore", "ignore", "inherit"] });
+  const ended = new Promise<number | null>((resolve) => child.once("close", resolve));
+  let peak = 0;
+  while (child.exitCode === null && child.signalCode === null) {
+    peak = Math.max(peak, ownMebibytes(child.pid ?? 0));
+    await sleep(10);
+  }
+  const status = await ended;
+  if (status !== 0) throw new Error(`${program} ended with ${String(status)}`);
+  return peak;
+}
+
+function ownMebibytes(pid: number): number {
+  try {
+    const status = readFileSync(`/proc/${pid}/status`, "utf8");
+    const kibibytes = [...status.matchAll(/^Rss(?:Anon|Shmem):\s+(\d+) kB$/gm)].map(([, digits]) => Number(digits));
+    return kibibytes.reduce((a, b) => a + b, 0) / 1024;
+  } catch {
+    return 0; // it ended between two looks
+  }
+}
+
+async function measure(each: Case, rounds: number): Promise<Json> {
   await using target = await startTarget(each);
   const image = join(CACHE, each.image);
-  const format = each.image === "raw" ? "raw" : "qcow2";
+  const format = FORMATS[each.image];
   const ours = [TOOL, "--quiet", "--policy", "disk-is-blank", "--format", format];
   const together = (options: readonly string[]): string => shell([...ours, ...options, image, ...target.urls]);
   // One process per target: qemu-img knows no other way.
@@ -102,23 +207,27 @@ async function measure(each: Case): Promise<Json> {
       .join(" & ");
   const spool = join(tmpdir(), `ironrack-bench-${process.pid}.raw`);
   const ironic = `${shell(["qemu-img", "convert", "-f", format, "-O", "raw", image, spool])} && ${shell(["qemu-img", "dd", "-f", "raw", "-O", "raw", "bs=1M", `if=${spool}`, `of=${target.urls[0] ?? ""}`])}; rm -f ${spool}`;
+  const unpacked = (flags: readonly string[]): string =>
+    `${shell([...(each.unpack ?? []), image])} > ${spool} && ${shell(["qemu-img", "convert", "-n", "--target-is-zero", ...flags, "-f", "raw", "-O", "raw", spool, target.urls[0] ?? ""])}; rm -f ${spool}`;
   const candidates =
     each.likeIronic === true
       ? [ironic]
-      : each.against !== undefined
-        ? [together([])]
-        : [peers([]), peers(["-W", "-m", "16"])];
+      : each.unpack !== undefined
+        ? [unpacked([])]
+        : each.against !== undefined
+          ? [together([])]
+          : [peers([]), peers(["-W", "-m", "16"])];
 
   const mine: Measured[] = [];
   const theirs: Measured[][] = candidates.map(() => []);
-  for (let round = 0; round < ROUNDS; round += 1) {
+  for (let round = 0; round < rounds; round += 1) {
     mine.push(await timed(together(each.against ?? [])));
     for (const [index, command] of candidates.entries()) theirs[index]?.push(await timed(command));
   }
   // The peer is whichever of its ways is fastest.
   const best = theirs.map(median).reduce((a, b) => (b.seconds < a.seconds ? b : a));
   const own = median(mine);
-  const gigabytes = (allocated(image) * each.targets) / 1e9;
+  const gigabytes = (allocated(each.image) * each.targets) / 1e9;
   const ratio = best.seconds / own.seconds;
   const cpuRatio = own.cpu / best.cpu;
   return {
@@ -138,8 +247,8 @@ async function measure(each: Case): Promise<Json> {
 }
 
 /** Bytes of data in the disk that the image holds. */
-function allocated(image: string): number {
-  return statSync(join(image, "../raw")).blocks * 512;
+function allocated(image: ImageName): number {
+  return FORMATS[image] === "xz" ? PART_BYTES : statSync(join(CACHE, "raw")).blocks * 512;
 }
 
 const shell = (argv: readonly string[]): string => argv.map((word) => `'${word}'`).join(" ");
@@ -285,4 +394,11 @@ function makeImages(): void {
   make("qcow2", convert());
   make("zstd", convert("-c", "-o", "compression_type=zstd"));
   make("zlib", convert("-c"));
+  const pack = (command: string): ((path: string) => void) => {
+    return (path) => void execFileSync("bash", ["-c", `${command} > ${path}`], { cwd: CACHE, stdio: ["ignore", 2, 2] });
+  };
+  make("raw.gz", pack("pigz -c raw"));
+  make("raw.zst", pack("zstd -q -c raw"));
+  make("raw.xz", pack(`head -c ${PART_BYTES} raw | xz -1 -T1 -c`));
+  make("blocks.xz", pack(`head -c ${PART_BYTES} raw | xz -1 -T0 --block-size=8MiB -c`));
 }

@@ -1,4 +1,8 @@
-/** `npm run bench -- NAME [WORD…] --json`: peers and ironrack in one run; root, namespaces of its own. */
+/**
+ * `npm run bench -- NAME [--only WORD]… [--rounds N] [--json]`: peers and ironrack in one run, one line a case with --json;
+ * root, namespaces of its own.
+ */
+import { parseArgs } from "node:util";
 import type { Json } from "../src/core/json.ts";
 import { benchDhcp } from "./dhcp.ts";
 import { benchHttp } from "./http.ts";
@@ -6,7 +10,10 @@ import { benchIscsi } from "./iscsi.ts";
 import { benchStorm } from "./storm.ts";
 import { benchTftp } from "./tftp.ts";
 
-const benches: readonly { readonly name: string; readonly run: (only: readonly string[]) => Promise<Json> }[] = [
+const benches: readonly {
+  readonly name: string;
+  readonly run: (only: readonly string[], rounds: number) => Promise<Json>;
+}[] = [
   { name: "dhcp", run: benchDhcp },
   { name: "tftp", run: benchTftp },
   { name: "http", run: benchHttp },
@@ -14,13 +21,22 @@ const benches: readonly { readonly name: string; readonly run: (only: readonly s
   { name: "iscsi", run: benchIscsi },
 ];
 
-const words = process.argv.slice(2).filter((word) => word !== "--json");
-const bench = benches.find(({ name }) => name === words[0]);
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    only: { type: "string", multiple: true, default: [] },
+    rounds: { type: "string", default: "3" },
+    json: { type: "boolean", default: false },
+  },
+});
+const [name, ...words] = positionals;
+const bench = benches.find((each) => each.name === name);
 if (bench === undefined) {
-  process.stderr.write(`usage: npm run bench -- ${benches.map(({ name }) => name).join("|")} [WORD...] [--json]\n`);
+  process.stderr.write(
+    `usage: npm run bench -- ${benches.map((each) => each.name).join("|")} [--only WORD]... [--rounds N] [--json]\n`,
+  );
   process.exitCode = 2;
 } else {
-  process.stdout.write(
-    `${JSON.stringify({ bench: bench.name, results: await bench.run(words.slice(1)) }, null, process.argv.includes("--json") ? 0 : 2)}\n`,
-  );
+  const results = await bench.run([...values.only, ...words], Number(values.rounds));
+  process.stdout.write(`${JSON.stringify({ bench: bench.name, results }, null, values.json ? 0 : 2)}\n`);
 }

@@ -46,6 +46,9 @@ class IntervalSet {
     return at != intervals_.begin() && std::prev(at)->second >= end;
   }
 
+  /// Something of [begin, end) is in the set.
+  [[nodiscard]] bool intersects(std::uint64_t begin, std::uint64_t end) const { return first_gap(begin, end) != Interval{begin, end}; }
+
   /// The first part of [begin, end) that is not in the set; an empty interval at `end` when there is none.
   [[nodiscard]] Interval first_gap(std::uint64_t begin, std::uint64_t end) const {
     auto at = intervals_.upper_bound(begin);

@@ -6,6 +6,8 @@
 #include <cstring>
 #include <random>
 
+#include "fuzz/input.hpp"
+#include "fuzz/packed.hpp"
 #include "image/decoder.hpp"
 #include "image/format.hpp"
 #include "image/qcow2.hpp"
@@ -14,44 +16,9 @@
 #include "serve/tftp_packet.hpp"
 
 using namespace ironrack;
+using namespace ironrack::fuzz;
 
 namespace {
-
-using Bytes = std::vector<std::byte>;
-
-class Input {
- public:
-  explicit Input(std::uint32_t seed) : random_(seed) {}
-
-  std::uint32_t below(std::uint32_t bound) { return bound == 0 ? 0 : static_cast<std::uint32_t>(random_() % bound); }
-  bool one_in(std::uint32_t n) { return below(n) == 0; }
-  std::byte byte() { return static_cast<std::byte>(random_()); }
-  std::uint64_t number() {
-    static constexpr std::uint64_t kEdges[] = {0, 1, 2, 3, 4, 7, 8, 511, 512, 513, 4095, 4096, 0x7fffffff, 0x80000000, 0xffffffff, 0x100000000, 0x7fffffffffffffff, 0xffffffffffffffff};
-    return one_in(2) ? kEdges[below(std::size(kEdges))] : random_() >> below(64);
-  }
-  Bytes noise(std::size_t most) {
-    Bytes out(below(static_cast<std::uint32_t>(most + 1)));
-    for (auto& each : out) each = byte();
-    return out;
-  }
-  void change(Bytes& bytes) {
-    for (std::uint32_t i = below(8); i > 0 && !bytes.empty(); i--) {
-      const auto at = below(static_cast<std::uint32_t>(bytes.size()));
-      switch (below(4)) {
-        case 0: bytes[at] = byte(); break;
-        case 1: bytes[at] ^= static_cast<std::byte>(1u << below(8)); break;
-        case 2:
-          if (at + 8 <= bytes.size()) store_be<std::uint64_t>(&bytes[at], number());
-          break;
-        default: bytes.resize(at); break;
-      }
-    }
-  }
-
- private:
-  std::mt19937_64 random_;
-};
 
 Bytes header(Input& input, int opcode, std::uint32_t itt, std::uint32_t length) {
   Bytes out(iscsi::kHeaderSize);
@@ -246,7 +213,7 @@ int main(int argc, char** argv) {
     const char* name;
     void (*run)(Input&);
   };
-  static constexpr Row kRows[] = {{"session", fuzz_session}, {"login", fuzz_login}, {"scsi", fuzz_scsi}, {"qcow2", fuzz_qcow2}, {"tftp", fuzz_tftp}};
+  static constexpr Row kRows[] = {{"session", fuzz_session}, {"login", fuzz_login}, {"scsi", fuzz_scsi}, {"qcow2", fuzz_qcow2}, {"tftp", fuzz_tftp}, {"gzip", fuzz_gzip}, {"zstd", fuzz_zstd}, {"xz", fuzz_xz}, {"bzip2", fuzz_bzip2}};
   for (const auto& [name, run] : kRows) {
     std::printf("fuzz %s, first seed %u\n", name, seed);
     std::fflush(stdout);

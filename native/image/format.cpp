@@ -34,6 +34,8 @@ constexpr Signature kSignatures[] = {
 }  // namespace
 
 Format probe(ByteSpan start) {
+  // A zstandard file may begin with a frame for skipping, whose magic number has sixteen values (RFC 8878 §3.1.2).
+  if (start.size() >= 4 && (start[0] & std::byte{0xf0}) == std::byte{0x50} && std::memcmp(&start[1], "\x2a\x4d\x18", 3) == 0) return Format::zstd;
   for (const auto& [format, offset, bytes] : kSignatures) {
     if (start.size() >= offset + bytes.size() && std::memcmp(&start[offset], bytes.data(), bytes.size()) == 0) return format;
   }

@@ -39,6 +39,9 @@ class Source {
   [[nodiscard]] virtual int file() const = 0;
 };
 
+/// Refuses a file whose content is not of that format.
+Result<void> check_format(const ImageFile& file, std::string_view format);
+
 /// Opens the image as `format` ("raw" or "qcow2"); content of another format is refused.
 Result<std::unique_ptr<Source>> open_source(const ImageFile& file, std::string_view format);
 

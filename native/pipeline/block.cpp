@@ -8,7 +8,6 @@ namespace ironrack::pipeline {
 
 Block::~Block() {
   for (const auto& [address, length] : mappings_) ::munmap(address, length);
-  if (memory != nullptr) pool->release(memory);
 }
 
 bool Block::map() {
@@ -27,7 +26,7 @@ bool Block::map() {
 
 std::optional<std::uint32_t> Block::checksum_of(std::uint64_t begin, std::uint32_t count) const {
   auto at = begin - offset;
-  if (kind == BlockKind::memory) return crc32c(0, {memory + at, count});
+  if (kind == BlockKind::memory) return crc32c(0, {memory.get() + at, count});
   std::vector<std::byte> bytes(count);
   std::span<std::byte> room(bytes);
   for (const auto& part : parts) {

@@ -36,9 +36,9 @@ struct Block {
   std::uint64_t length = 0;
   BlockKind kind = BlockKind::zero;
 
-  // memory: filled up with zeroes to a multiple of kAlignment
-  BufferPool* pool = nullptr;
-  std::byte* memory = nullptr;
+  // memory: filled up with zeroes to a multiple of kAlignment; blocks may lie in one buffer
+  const BufferPool* pool = nullptr;
+  std::shared_ptr<std::byte> memory;
   std::vector<image::Extent> extents;  // what to fill it with
 
   // file

@@ -9,6 +9,7 @@
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <new>
 #include <span>
@@ -41,8 +42,8 @@ class BufferPool {
     room_.notify_all();
   }
 
-  /// Waits for a buffer; null once the pool is closed.
-  std::byte* acquire() {
+  /// Waits for a buffer, which goes back when nobody holds it any more; null once the pool is closed.
+  std::shared_ptr<std::byte> acquire() {
     std::unique_lock lock(mutex_);
     waiting_++;
     room_.wait(lock, [&] { return closed_ || !free_.empty(); });
@@ -50,19 +51,18 @@ class BufferPool {
     if (closed_) return nullptr;
     auto* buffer = free_.back();
     free_.pop_back();
-    return buffer;
-  }
-
-  void release(std::byte* buffer) {
-    const std::lock_guard lock(mutex_);
-    free_.push_back(buffer);  // the last used is the next used: its lines are still in the cache
-    room_.notify_one();
+    return {buffer, [this](std::byte* back) { release(back); }};
   }
 
   void close() {
     const std::lock_guard lock(mutex_);
     closed_ = true;
     room_.notify_all();
+  }
+
+  [[nodiscard]] bool closed() const {
+    const std::lock_guard lock(mutex_);
+    return closed_;
   }
 
   /// True when somebody waits for a buffer.
@@ -77,6 +77,12 @@ class BufferPool {
   [[nodiscard]] std::uint64_t file_offset(const std::byte* buffer) const { return static_cast<std::uint64_t>(buffer - memory_); }
 
  private:
+  void release(std::byte* buffer) {
+    const std::lock_guard lock(mutex_);
+    free_.push_back(buffer);  // the last used is the next used: its lines are still in the cache
+    room_.notify_one();
+  }
+
   std::size_t count_;
   std::size_t size_;
   UniqueFd file_;

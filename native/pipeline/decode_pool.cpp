@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "bytes/crc32c.hpp"
+#include "pipeline/planner.hpp"
 
 namespace ironrack::pipeline {
 namespace {
@@ -19,9 +20,9 @@ void append_checksums(Block& block, ByteSpan bytes) {
 void sum_memory(Block& block) {
   const auto whole = static_cast<std::size_t>(block.length / kChecksumPiece);
   const auto rest = static_cast<std::size_t>(block.length % kChecksumPiece);
-  append_checksums(block, {block.memory, (whole + (rest > 0 ? 1 : 0)) * kChecksumPiece});
+  append_checksums(block, {block.memory.get(), (whole + (rest > 0 ? 1 : 0)) * kChecksumPiece});
   block.checksum = crc32c_of_pieces(std::span(block.piece_checksums).first(whole));
-  if (rest > 0) block.checksum = crc32c_combine(block.checksum, crc32c(0, {block.memory + whole * kChecksumPiece, rest}), rest);
+  if (rest > 0) block.checksum = crc32c_combine(block.checksum, crc32c(0, {block.memory.get() + whole * kChecksumPiece, rest}), rest);
 }
 
 DecodePool::DecodePool(unsigned workers, std::uint32_t unit, int file, bool checksums, Carousel& carousel)
@@ -70,13 +71,12 @@ void DecodePool::work() {
 }
 
 Result<void> DecodePool::fill(const Block& block, image::Decoder& decoder) const {
-  const std::span<std::byte> room(block.memory, block.pool->buffer_size());
+  const std::span<std::byte> room(block.memory.get(), static_cast<std::size_t>(align_up(block.length, kAlignment)));
   for (const auto& extent : block.extents) {
     const auto out = room.subspan(extent.offset - block.offset, extent.length);
     if (auto decoded = decoder.decode(extent, file_, unit_, out); !decoded) return decoded;
   }
-  const auto padding = static_cast<std::size_t>(-block.length % kAlignment);
-  std::ranges::fill(room.subspan(block.length, padding), std::byte{0});
+  std::ranges::fill(room.subspan(block.length), std::byte{0});
   return {};
 }
 

@@ -14,6 +14,10 @@ constexpr std::uint8_t kProvisioningPage = 0xb2;
 
 }  // namespace
 
+Fault disk_too_small(std::uint64_t disk_bytes, std::uint64_t image_bytes) {
+  return Fault{FaultKind::invalid, "disk.too-small", "the disk is smaller than the image", Retry::never, {}}.with("disk_bytes", disk_bytes).with("image_bytes", image_bytes);
+}
+
 DiskProbe::Question DiskProbe::question() const {
   switch (step_) {
     case Step::test_unit_ready: return {iscsi::test_unit_ready(), 0};

@@ -20,6 +20,8 @@ struct Disk {
   [[nodiscard]] std::uint64_t round_up(std::uint64_t bytes) const { return (bytes + capacity.block_size - 1) / capacity.block_size * capacity.block_size; }
 };
 
+Fault disk_too_small(std::uint64_t disk_bytes, std::uint64_t image_bytes);
+
 class DiskProbe {
  public:
   struct Question {

@@ -44,6 +44,10 @@ bool DiskWriter::take_block() {
     source_fault_ = block->fault;
     return false;
   }
+  if (block->offset + block->length > disk_.size()) {
+    disk_fault_ = disk_too_small(disk_.size(), block->offset + block->length);  // of an image that did not tell its size before
+    return false;
+  }
   cursor_++;
   if (block->kind != BlockKind::zero) {
     current_at_ = block->offset;
@@ -71,7 +75,7 @@ std::optional<Work> DiskWriter::part_of_block() {
 std::optional<Work> DiskWriter::zeroes() {
   auto& run = *zero_run_;
   // Nothing behind the image's end is ever noted as done, though the last block reaches beyond it.
-  const auto gap = done_.first_gap(run.begin, std::min(run.end, plan_.virtual_size));
+  const auto gap = done_.first_gap(run.begin, std::min(run.end, plan_.virtual_size.load(std::memory_order_acquire)));
   if (gap.begin >= gap.end) {
     zero_run_.reset();
     return std::nullopt;
@@ -90,7 +94,7 @@ void DiskWriter::ended(const Work& work, bool good) {
 }
 
 void DiskWriter::note_done(std::uint64_t offset, std::uint64_t length, std::uint64_t& counter) {
-  const auto end = std::min(offset + length, plan_.virtual_size);
+  const auto end = std::min(offset + length, plan_.virtual_size.load(std::memory_order_acquire));
   if (end > offset && !done_.contains(offset, end)) counter += end - offset;
   done_.add(offset, end);
 }

@@ -42,6 +42,7 @@ class DiskWriter {
   [[nodiscard]] bool unmaps_by_write_same() const { return zero_method_ == ZeroMethod::write_same_unmap; }
   [[nodiscard]] std::uint32_t command_bytes() const;
   [[nodiscard]] const std::optional<Fault>& source_fault() const { return source_fault_; }
+  [[nodiscard]] const std::optional<Fault>& disk_fault() const { return disk_fault_; }
 
  private:
   bool take_block();
@@ -62,6 +63,7 @@ class DiskWriter {
   std::uint64_t written_ = 0;
   std::uint64_t skipped_ = 0;
   std::optional<Fault> source_fault_;
+  std::optional<Fault> disk_fault_;
 };
 
 }  // namespace ironrack::pipeline

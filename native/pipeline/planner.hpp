@@ -1,47 +1,29 @@
-// Walks the image and lays its blocks on the carousel: holes as runs, stored bytes as file ranges, the rest for the decoders.
+// Walks an image and lays its blocks on the carousel.
 #pragma once
 
-#include <atomic>
-#include <vector>
-
 #include "bytes/interval_set.hpp"
-#include "image/source.hpp"
 #include "pipeline/carousel.hpp"
-#include "pipeline/decode_pool.hpp"
 
 namespace ironrack::pipeline {
 
 class Planner {
  public:
-  struct Parts {
-    image::Source& source;
-    Carousel& carousel;
-    BufferPool& pool;
-    DecodePool& decoders;
-    bool checksums;  // somebody needs them of all data
-  };
+  virtual ~Planner() = default;
 
-  explicit Planner(Parts parts);
-
-  /// Lays out everything of `wanted`, perhaps more. Ends early, without a fault, once the carousel is closed.
-  Result<void> run_pass(const IntervalSet& wanted);
+  /// Lays out everything of `wanted`, perhaps more, in any order but the same blocks in every pass. Ends early, without a
+  /// fault, once the carousel is closed.
+  virtual Result<void> run_pass(const IntervalSet& wanted) = 0;
 
   /// Bytes of the virtual disk laid out so far in the furthest pass.
-  [[nodiscard]] std::uint64_t position() const { return position_.load(std::memory_order_relaxed); }
-
- private:
-  Result<image::Extent> extent_at(std::uint64_t offset);
-  /// The block that begins at `offset`.
-  Result<BlockRef> next_block(std::uint64_t offset);
-
-  Parts parts_;
-  std::uint64_t size_;
-  std::uint64_t block_bytes_;
-  image::Extent current_;
-  std::atomic<std::uint64_t> position_ = 0;
+  [[nodiscard]] virtual std::uint64_t position() const = 0;
 };
 
-/// Bytes of the buffers that a source needs.
-std::size_t block_bytes(const image::Source& source);
+/// A run of zeroes this long is a hole; shorter ones are sent with their neighbours.
+inline constexpr std::uint64_t kLeastZeroRun = 65536;
+/// A longer hole is laid out in turns, so that progress is seen.
+inline constexpr std::uint64_t kMostZeroRun = 1 << 30;
+
+constexpr std::uint64_t align_down(std::uint64_t value, std::uint64_t unit) { return value / unit * unit; }
+constexpr std::uint64_t align_up(std::uint64_t value, std::uint64_t unit) { return align_down(value + unit - 1, unit); }
 
 }  // namespace ironrack::pipeline

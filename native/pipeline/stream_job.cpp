@@ -12,10 +12,11 @@
 #include <set>
 #include <thread>
 
-#include "image/source.hpp"
+#include "image/packed.hpp"
+#include "pipeline/extent_planner.hpp"
 #include "pipeline/file_checksum.hpp"
+#include "pipeline/packed_planner.hpp"
 #include "pipeline/pipe_signal_guard.hpp"
-#include "pipeline/planner.hpp"
 #include "pipeline/target.hpp"
 
 namespace ironrack::pipeline {
@@ -29,6 +30,8 @@ constexpr std::uint64_t kCheckedFirst = 128 << 20;  // image files up to this si
 constexpr std::uint64_t kStartGraceMs = 2000;        // for the others, once one target is ready
 constexpr std::uint64_t kPatienceMs = 100;           // of targets that could take more, with one that holds the carousel
 constexpr unsigned kMostDecoders = 16;
+constexpr std::size_t kSpareBytes = 8 << 20;
+constexpr std::size_t kPackedSpareBytes = 4 << 20;  // unpackers keep something themselves
 
 std::uint64_t now_ms() {
   return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now().time_since_epoch()).count());
@@ -48,8 +51,8 @@ iscsi::Isid random_isid() {
 /// What a target may have on the way, by how many there are: it pins that much of the buffers.
 std::size_t window_bytes(std::size_t targets) { return targets <= 2 ? 8 << 20 : targets <= 8 ? 4 << 20 : 2 << 20; }
 
-/// The pool holds all windows, and 8 MiB to go on with when all of them stand still.
-std::size_t pool_buffers(std::size_t targets, std::size_t bytes) { return (window_bytes(targets) * targets + std::max<std::size_t>(8 << 20, 8 * bytes)) / bytes; }
+/// The pool holds all windows, and something to go on with when all of them stand still.
+std::size_t pool_buffers(std::size_t targets, std::size_t bytes, std::size_t spare_bytes) { return (window_bytes(targets) * targets + spare_bytes) / bytes; }
 
 /// Which image this is, and by which policy: an earlier job's work counts only when it is the same in every respect.
 std::string image_identity(const StreamRequest& request, const image::FileIdentity& file, std::uint64_t virtual_size) {
@@ -89,10 +92,12 @@ struct StreamJob::Running {
   StreamJob& job;
   const OnProgress& on_progress;
   image::OpenedFile file;
-  std::unique_ptr<image::Source> source;
+  std::unique_ptr<image::Source> source;       // one of
+  std::unique_ptr<image::PackedImage> packed;  // these
   std::unique_ptr<FileChecksum> checksum;
   TargetPlan plan;
   std::vector<Record> records;
+  std::size_t spare_bytes = 0;  // of buffers beside the targets' windows
   std::unique_ptr<BufferPool> pool;
   std::unique_ptr<Carousel> carousel;
   std::unique_ptr<DecodePool> decoders;
@@ -111,7 +116,7 @@ struct StreamJob::Running {
   std::uint64_t starved_since_ms = 0;
   std::uint64_t hungry_since_ms = 0;
   std::uint64_t record_cursor = 0;
-  std::uint64_t records_end = 0;
+  IntervalSet recorded;
 
   Running(StreamJob& owner, const OnProgress& progress) : job(owner), on_progress(progress) {}
 
@@ -131,7 +136,9 @@ struct StreamJob::Running {
   [[nodiscard]] std::shared_ptr<image::Arrival> arrival() const { return job.request_.source.arriving ? job.request_.source.arriving->arrival : nullptr; }
   [[nodiscard]] bool image_is_proven() const;
   [[nodiscard]] std::optional<Fault> image_fault() const;
+  Result<void> open_file();
   Result<void> open_image();
+  void make_planner();
   Result<void> prepare();
   Result<void> loop();
   void add_target(TargetRequest request, std::uint64_t now);
@@ -146,7 +153,7 @@ struct StreamJob::Running {
   void report() const;
 };
 
-Result<void> StreamJob::Running::open_image() {
+Result<void> StreamJob::Running::open_file() {
   const auto& request = job.request_.source;
   if (const auto& arriving = request.arriving) {
     file.fd = UniqueFd(::fcntl(arriving->fd.get(), F_DUPFD_CLOEXEC, 0));
@@ -170,32 +177,55 @@ std::optional<Fault> StreamJob::Running::image_fault() const {
   return arrival() ? arrival()->fault() : std::nullopt;
 }
 
+Result<void> StreamJob::Running::open_image() {
+  if (auto opened = open_file(); !opened) return opened;
+  const image::ImageFile readable{file.fd.get(), file.identity.size, arrival(), job.stop_.get_token()};
+  const auto& format = job.request_.source.format;
+  if (image::is_packed(format)) {
+    auto image = image::open_packed(readable, format);
+    if (!image) return std::unexpected(std::move(image.error()));
+    packed = std::move(*image);
+    plan.virtual_size = packed->virtual_size();
+  } else {
+    auto image = image::open_source(readable, format);
+    if (!image) return std::unexpected(std::move(image.error()));
+    source = std::move(*image);
+    plan.virtual_size = source->virtual_size();
+  }
+  return {};
+}
+
+void StreamJob::Running::make_planner() {
+  const auto processors = std::clamp(std::thread::hardware_concurrency(), 1u, kMostDecoders);
+  const auto bytes = packed ? std::size_t{kCommandBytes} : block_bytes(*source);
+  spare_bytes = packed ? kPackedSpareBytes : std::max<std::size_t>(kSpareBytes, 8 * bytes);
+  pool = std::make_unique<BufferPool>(pool_buffers(kMostTargets, bytes, spare_bytes), bytes);
+  carousel = std::make_unique<Carousel>(kMostBlocks, job.wakeup_);
+  plan.carousel = carousel.get();
+  if (packed) {
+    planner = std::make_unique<PackedPlanner>(PackedPlanner::Parts{*packed, *carousel, *pool, plan.virtual_size, unpackers_for(*packed, processors), job.checksums_});
+    return;
+  }
+  const unsigned workers = source->decode_unit() == 0 && !job.checksums_ ? 1 : processors;
+  decoders = std::make_unique<DecodePool>(workers, source->decode_unit(), file.fd.get(), job.checksums_, *carousel);
+  planner = std::make_unique<ExtentPlanner>(ExtentPlanner::Parts{*source, *carousel, *pool, *decoders, job.checksums_});
+}
+
 Result<void> StreamJob::Running::prepare() {
   auto& request = job.request_;
   if (auto opened = open_image(); !opened) return opened;
-  auto opened_source = image::open_source({file.fd.get(), file.identity.size, arrival(), job.stop_.get_token()}, request.source.format);
-  if (!opened_source) return std::unexpected(std::move(opened_source.error()));
-  source = std::move(*opened_source);
   if (request.source.checksum && !arrival()) checksum = std::make_unique<FileChecksum>(file.fd.get(), file.identity.size, *request.source.checksum, job.wakeup_);
 
   const auto count = request.targets.size();
-  plan.virtual_size = source->virtual_size();
   plan.policy = request.policy;
   plan.verify = request.verify;
-  const bool checksums = job.checksums_;
   plan.window_bytes = window_bytes(count);
   plan.command_ms = request.command_timeout_ms;
   plan.image = image_identity(request, file.identity, plan.virtual_size);
   plan.records = &records;
 
-  const auto bytes = block_bytes(*source);
-  pool = std::make_unique<BufferPool>(pool_buffers(kMostTargets, bytes), bytes);
-  pool->allow(pool_buffers(count, bytes));
-  carousel = std::make_unique<Carousel>(kMostBlocks, job.wakeup_);
-  plan.carousel = carousel.get();
-  const unsigned decoders_wanted = source->decode_unit() == 0 && !checksums ? 1 : std::clamp(std::thread::hardware_concurrency(), 1u, kMostDecoders);
-  decoders = std::make_unique<DecodePool>(decoders_wanted, source->decode_unit(), file.fd.get(), checksums, *carousel);
-  planner = std::make_unique<Planner>(Planner::Parts{*source, *carousel, *pool, *decoders, checksums});
+  make_planner();
+  pool->allow(pool_buffers(count, pool->buffer_size(), spare_bytes));
 
   epoll = UniqueFd(::epoll_create1(EPOLL_CLOEXEC));
   if (!epoll) return std::unexpected(system_fault(FaultKind::internal, "stream.epoll", "no epoll", errno));
@@ -231,7 +261,7 @@ void StreamJob::Running::read_mail(std::uint64_t now) {
   if (mail.joins.empty()) return;
   const auto living = std::max<std::size_t>(1, static_cast<std::size_t>(std::ranges::count_if(targets, [](const auto& target) { return !target->over(); })));
   plan.window_bytes = window_bytes(living);
-  pool->allow(pool_buffers(living, pool->buffer_size()));
+  pool->allow(pool_buffers(living, pool->buffer_size(), spare_bytes));
 }
 
 /// Gives each target that is over its end: a failed one at once, a written one when the image is known to be the right one. True when
@@ -308,10 +338,11 @@ void StreamJob::Running::collect_records(std::uint64_t end) {
   for (; record_cursor < end; record_cursor++) {
     const auto block = carousel->at(record_cursor);
     if (!block || block->state.load(std::memory_order_acquire) != BlockState::ready) return;
+    const auto end = block->offset + block->length;
     // Later passes bring blocks again that are recorded already.
-    if (block->kind == BlockKind::zero || block->offset < records_end) continue;
+    if (block->kind == BlockKind::zero || recorded.contains(block->offset, end)) continue;
     records.push_back({block->offset, static_cast<std::uint32_t>(block->length), block->checksum});
-    records_end = block->offset + block->length;
+    recorded.add(block->offset, end);
   }
 }
 
@@ -380,7 +411,7 @@ void StreamJob::Running::report() const {
   if (!on_progress) return;
   Progress progress;
   progress.source_bytes = planner->position();
-  progress.virtual_size = plan.virtual_size;
+  progress.virtual_size = plan.known_size();
   for (std::size_t i = 0; i < targets.size(); i++) {
     progress.targets.push_back(targets[i]->progress());
     progress.targets.back().end = ends[i];
@@ -485,7 +516,7 @@ Result<StreamResult> StreamJob::run(const OnProgress& on_progress) {
   if (auto looped = running.loop(); !looped) return closing(std::move(looped.error()));
 
   StreamResult result;
-  result.virtual_size = running.plan.virtual_size;
+  result.virtual_size = running.plan.known_size();
   for (const auto& end : running.ends) result.targets.push_back(*end);
   const bool any = std::ranges::any_of(result.targets, [](const auto& target) { return target.has_value(); });
   if (any) result.checksum = request_.source.checksum;

@@ -274,9 +274,7 @@ void Target::on_probe(const Work& work, const iscsi::Completion& completion, boo
   if (!probe_.over()) return give({.kind = WorkKind::probe}, now_ms);
 
   const auto& found = probe_.disk();
-  if (found.size() < plan_.virtual_size) {
-    return fail(Fault{FaultKind::invalid, "disk.too-small", "the disk is smaller than the image", Retry::never, {}}.with("disk_bytes", found.size()).with("image_bytes", plan_.virtual_size));
-  }
+  if (found.size() < plan_.known_size()) return fail(disk_too_small(found.size(), plan_.known_size()));
   if (disk_ && (found.capacity.blocks != disk_->capacity.blocks || found.capacity.block_size != disk_->capacity.block_size)) {
     return fail(Fault{FaultKind::conflict, "disk.changed", "the disk changed its size while it was written", Retry::never, {}});
   }
@@ -366,6 +364,7 @@ void Target::fill_streaming(std::uint64_t now_ms) {
     auto work = writer_.next();
     if (writer_.skipped() != skipped) progress_ms_ = now_ms;
     if (writer_.source_fault()) source_fault_ = writer_.source_fault();
+    if (writer_.disk_fault()) return fail(*writer_.disk_fault());
     if (!work) break;
     give(std::move(*work), now_ms);
   }
@@ -426,8 +425,10 @@ TargetResult Target::result() const {
   success.resume_refused = resume_refused_;
   success.seconds = static_cast<double>(ended_ms_ - begun_ms_) / 1000;
   if (plan_.verify == Verify::read_back) {
+    auto records = *plan_.records;  // segments of a compressed image are unpacked side by side
+    std::ranges::sort(records, {}, &Record::offset);
     std::uint32_t digest = 0;
-    for (const auto& record : *plan_.records) digest = crc32c_combine(digest, record.checksum, record.length);
+    for (const auto& record : records) digest = crc32c_combine(digest, record.checksum, record.length);
     char text[24];
     std::snprintf(text, sizeof text, "crc32c:%08x", digest);
     success.digest = text;

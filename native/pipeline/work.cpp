@@ -14,9 +14,9 @@ void refer_to_block(iscsi::Command& command, const Work& work, bool map_files) {
   command.out.length = static_cast<std::uint32_t>(work.length);
   command.out.piece_checksums = block.piece_checksums;
   if (block.kind == BlockKind::memory) {
-    command.out.memory = block.memory;
+    command.out.memory = block.memory.get();
     command.out.file = block.pool->file();
-    command.out.memory_in_file = block.pool->file_offset(block.memory);
+    command.out.memory_in_file = block.pool->file_offset(block.memory.get());
     return;
   }
   if (map_files) block.map();

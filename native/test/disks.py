@@ -6,12 +6,14 @@ Targets: tgtd (package tgt), and the test target, which errs on request. Everyth
 With IRONRACK_TEST_RAMDISK, a directory with kernel and initrd, also the kernel's target (LIO) in a QEMU machine; that takes minutes.
 """
 
+import gzip
 import json
 import os
 import random
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -80,8 +82,41 @@ QCOW2 = {
 }
 
 
+# Raw images under compression: how each is made from the raw one.
+PACKED = {
+    "gzip": lambda raw: gzip.compress(raw, 6),
+    "gzip-members": lambda raw: b"".join(gzip.compress(raw[at : at + 777_777], 1) for at in range(0, len(raw), 777_777)) + gzip.compress(b"") + bytes(700),
+    "zstd": lambda raw: piped(["zstd", "-q"], raw),
+    "zstd-frames": lambda raw: SKIPPED + b"".join(sized_frame(raw[at : at + MIB]) + SKIPPED for at in range(0, len(raw), MIB)),
+    "zstd-askew": lambda raw: b"".join(sized_frame(raw[at : at + 5_000_001]) for at in range(0, len(raw), 5_000_001)),
+    "xz": lambda raw: piped(["xz", "-1"], raw),
+    "xz-blocks": lambda raw: piped(["xz", "-1", "-T2", "--block-size=1MiB"], raw),
+    "xz-large-blocks": lambda raw: piped(["xz", "-1", "-T2", "--block-size=4MiB"], raw),
+    "xz-askew": lambda raw: piped(["xz", "-1", "-T2", "--block-size=4500001"], raw),
+    "xz-streams": lambda raw: piped(["xz", "-1"], raw[: 5 * MIB]) + piped(["xz", "-1", "--check=sha256"], raw[5 * MIB : 10 * MIB]) + bytes(8) + piped(["xz", "-1"], raw[10 * MIB :]),
+    "bzip2": lambda raw: piped(["bzip2", "-1"], raw),
+    "bzip2-streams": lambda raw: b"".join(piped(["bzip2"], raw[at : at + 3_000_000]) for at in range(0, len(raw), 3_000_000)),
+}
+SKIPPED = b"\x53\x2a\x4d\x18" + struct.pack("<I", 1000) + bytes(1000)
+
+
+def piped(command, data):
+    return run(*command, "-c", input=data).stdout
+
+
+def sized_frame(data):
+    with open(path("piece"), "wb") as file:
+        file.write(data)
+    return run("zstd", "-q", "-c", path("piece")).stdout
+
+
 def make_images():
     make_raw()
+    with open(path("raw"), "rb") as file:
+        raw = file.read()
+    for name, pack in PACKED.items():
+        with open(path(name), "wb") as file:
+            file.write(pack(raw))
     for name, options in QCOW2.items():
         run("qemu-img", "convert", "-O", "qcow2", *options, path("raw"), path(name))
     # Subclusters: written one by one, some zeroed explicitly.
@@ -102,7 +137,7 @@ def reference(image):
 
 
 def format_of(image):
-    return "raw" if image.startswith("raw") else "qcow2"
+    return image.split("-")[0]
 
 
 # ---- targets ----
@@ -318,7 +353,16 @@ for image in IMAGES:
             finally:
                 target.close()
 
-for image in ("raw", "qcow2-zlib", "qcow2-patches"):
+for image in PACKED:
+    @rule(f"{image}: zeroes written, and left out on a blank disk")
+    def _(image=image):
+        def test(target):
+            expect_written(image, target, ["--policy", "write-zeroes"])
+            if image.endswith("-askew") or "-" not in image:
+                expect_written(image, target, ["--policy", "disk-is-blank"], blank=True)
+        with_target(test, block_size=4096 if "-" in image else 512)
+
+for image in ("raw", "qcow2-zlib", "qcow2-patches", "gzip", "xz-large-blocks"):
     @rule(f"{image} with header and data digests and read back")
     def _(image=image):
         def test(target):
@@ -829,6 +873,79 @@ def _():
         run("qemu-img", "convert", "-O", "vmdk", path("raw"), path("raw-vmdk"))
         expect_fault("image.format-mismatch", "raw-vmdk", target, untouched=True, where="job")
     with_target(test)
+
+
+@rule("a compressed image that is cut off, changed, or has something behind it is refused by name")
+def _():
+    def test(target):
+        rng = random.Random(SEED + 6)
+        for image in ("gzip", "zstd", "zstd-frames", "xz-large-blocks", "bzip2"):
+            with open(path(image), "rb") as file:
+                whole = file.read()
+            name = image.split("-")[0] + "-damaged"
+
+            def refused(data, codes):
+                with open(path(name), "wb") as file:
+                    file.write(data)
+                status, answer, errors = stream(name, target.url())
+                assert status == 2 and answer["fault"]["code"] in codes, f"{image}: {answer} {errors}"
+
+            for length in [20, len(whole) - 1, rng.randrange(100, len(whole))]:
+                refused(whole[:length], ("image.truncated", "image.corrupt"))
+            for garbage in (b"x", bytes(3) + b"behind"):
+                refused(whole + garbage, ("image.trailing-garbage", "image.truncated", "image.corrupt"))
+            changed = bytearray(whole)
+            changed[len(whole) // 2] ^= 0x20
+            refused(changed, ("image.corrupt", "image.truncated", "image.window"))
+    with_target(test)
+
+
+@rule("a compressed image must be called what it is, and hold a raw disk")
+def _():
+    def test(target):
+        shutil.copy(path("gzip"), path("raw-gzip"))
+        expect_fault("image.format-mismatch", "raw-gzip", target, untouched=True, where="job")
+        shutil.copy(path("xz"), path("zstd-xz"))
+        expect_fault("image.format-mismatch", "zstd-xz", target, untouched=True, where="job")
+        with open(path("qcow2"), "rb") as file:
+            inner = file.read(100_000)
+        for format in ("gzip", "zstd", "xz", "bzip2"):
+            with open(path(format + "-qcow2"), "wb") as file:
+                file.write(PACKED[format](inner))
+            expect_fault("image.inner-format", format + "-qcow2", target, untouched=True, where="job")
+            with open(path(format + "-nothing"), "wb") as file:
+                file.write(PACKED[format](b""))
+            expect_fault("image.empty", format + "-nothing", target, untouched=True, where="job")
+    with_target(test)
+
+
+@rule("a compressed image that is larger than the disk fails before the first byte where it tells its size, else when it comes to it")
+def _():
+    def test(target):
+        for image in ("xz", "zstd-frames"):
+            expect_fault("disk.too-small", image, target, untouched=True)
+        for image in ("gzip", "zstd", "bzip2"):
+            expect_fault("disk.too-small", image, target)
+    with_target(test, size=8 * MIB)
+
+
+@rule("a compressed image onto a wire that is cut, and onto a slow target beside a fast one: every byte arrives")
+def _():
+    def meddle(data, towards, total, connection):
+        return None if towards and connection <= 3 and total > 700_000 * connection else data
+    for image in ("gzip", "xz-large-blocks"):
+        assert through(meddle, image) > 1, "the wire was never cut"
+    fast, slow = TestTarget(), TestTarget(delay_us=20000, window=1)
+    try:
+        for target in (fast, slow):
+            garbage(target.disk())
+        status, answer, errors = stream("gzip", fast.url(), slow.url())
+        assert status == 0, f"{errors} {answer}"
+        for target in (fast, slow):
+            expect_same("gzip", target.disk())
+    finally:
+        fast.close()
+        slow.close()
 
 
 @rule("images that need another file, a key, or an unknown feature are refused by name")

@@ -2,7 +2,7 @@
 # The native core's tests: rules and fuzzers under ASan and UBSan, real disks under ASan, and again in part under TSan.
 #   bash native/test/run.sh          everything; the last line is `N passed, M failed`
 #   IRONRACK_FUZZ_SECONDS=600        how long the fuzzers run (default 8)
-# Needs tgt, qemu-utils and python3. Loopback only.
+# Needs tgt, qemu-utils, xz-utils, bzip2, zstd and python3. Loopback only.
 set -uo pipefail
 native=$(cd "$(dirname "$0")/.." && pwd)
 build=$native/../build
@@ -41,6 +41,6 @@ make -s -C "$native" -j "$jobs" OUT="$build/native" target >&2 &&
 suite "rules (ASan, UBSan)" "$build/native-asan/unit-tests"
 suite "fuzzers (ASan, UBSan)" fuzz
 suite "disks (ASan, UBSan)" python3 "$native/test/disks.py" "$build/native-asan/image2iscsi" "$build/native/test-target"
-suite "disks (TSan)" python3 "$native/test/disks.py" "$build/native-tsan/image2iscsi" "$build/native/test-target" "digests and read back" "tgtd with" thinly killed wire targets checksum "connection cut" cancel
+suite "disks (TSan)" python3 "$native/test/disks.py" "$build/native-tsan/image2iscsi" "$build/native/test-target" "digests and read back" "tgtd with" thinly killed wire targets checksum "connection cut" cancel "blocks: zeroes" gzip-members "compressed image onto"
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]

@@ -23,11 +23,11 @@ using namespace ironrack::pipeline;
 constexpr const char* kUsage = R"(usage: image2iscsi [options] IMAGE TARGET...
        image2iscsi [options] discover ADDRESS[:PORT]
 
-Streams IMAGE (raw or qcow2) onto one or more iSCSI disks.
+Streams IMAGE onto one or more iSCSI disks.
 discover lists the targets behind a portal, one a line: name and addresses.
 TARGET is iscsi://ADDRESS[:PORT]/IQN[/LUN]; addresses are numeric, IPv6 in brackets.
 
-  --format raw|qcow2     what the image is; content that is something else is refused (default: raw)
+  --format FORMAT        what the image is: raw (default), qcow2, or gzip, zstd, xz or bzip2 of raw; content that is something else is refused
   --policy POLICY        of the image's holes: disk-is-blank, discard, write-zeroes (default: write-zeroes)
   --verify none|read-back
   --checksum ALG:HEX     md5, sha256 or sha512 of the image file

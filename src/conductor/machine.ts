@@ -126,7 +126,7 @@ export class ConductedMachine implements Machine {
   report(progress: Progress): void {
     const now = this.#parts.clock.now();
     this.#first ??= { at: now, bytes: progress.bytes };
-    const done = progress.bytes >= progress.total;
+    const done = progress.total > 0 && progress.bytes >= progress.total; // 0: nobody knows yet
     if (!done && now - this.#lastReport < REPORT_INTERVAL_MS) return;
     this.#lastReport = now;
     const elapsed = (now - this.#first.at) / 1000;

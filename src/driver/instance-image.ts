@@ -1,9 +1,10 @@
 import { invalid } from "../core/fault.ts";
 import { property, stringProperty, type JsonObject } from "../core/json.ts";
+import { formatByName, IMAGE_FORMATS, isImageFormat, type ImageFormat } from "../domain/image-format.ts";
 
 export interface InstanceImage {
   readonly source: string;
-  readonly format: "raw" | "qcow2";
+  readonly format: ImageFormat;
   readonly checksum?: { readonly algorithm: "md5" | "sha256" | "sha512"; readonly value: string };
 }
 
@@ -15,9 +16,12 @@ export function instanceImage(instanceInfo: JsonObject): InstanceImage {
   if (source === undefined || source === "") {
     throw invalid("instance_info.image_source", "is missing; give the path or URL of the image to deploy");
   }
-  const format = property(instanceInfo, "image_disk_format") ?? (source.endsWith(".qcow2") ? "qcow2" : "raw");
-  if (format !== "raw" && format !== "qcow2") {
-    throw invalid("instance_info.image_disk_format", `must be raw or qcow2, not ${JSON.stringify(format)}`);
+  const format = property(instanceInfo, "image_disk_format") ?? formatByName(source) ?? "raw";
+  if (!isImageFormat(format)) {
+    throw invalid(
+      "instance_info.image_disk_format",
+      `must be one of ${IMAGE_FORMATS.join(", ")}, not ${JSON.stringify(format)}`,
+    );
   }
   const checksum = checksumOf(instanceInfo);
   return checksum === undefined ? { source, format } : { source, format, checksum };

@@ -1,11 +1,12 @@
 import { Fault } from "../core/fault.ts";
 import type { JsonObject } from "../core/json.ts";
+import type { ImageFormat } from "../domain/image-format.ts";
 import { StreamJob } from "./stream-job.ts";
 
 export interface ImageSource {
   readonly path: string;
   /** What the caller takes the image for; content of another format is refused, never guessed at. */
-  readonly format: "raw" | "qcow2";
+  readonly format: ImageFormat;
   /** Of the file as it is stored; lower-case hexadecimal. A file that does not match is never reported as written. */
   readonly checksum?: { readonly algorithm: "md5" | "sha256" | "sha512"; readonly value: string };
 }
@@ -73,6 +74,7 @@ export interface TargetProgress {
 export interface StreamProgress {
   /** How far into the virtual disk the image has been read. */
   readonly sourceBytes: number;
+  /** 0 while only decoding can tell: of gzip, bzip2, and zstd that was written through a pipe. */
   readonly virtualSize: number;
   readonly targets: readonly TargetProgress[];
 }

@@ -2,6 +2,7 @@ import type { Command } from "commander";
 import { invalid } from "../../core/fault.ts";
 import { isJsonObject, stringProperty, type Json, type JsonObject } from "../../core/json.ts";
 import { seconds, type Millis } from "../../core/units.ts";
+import { formatByName, IMAGE_FORMATS } from "../../domain/image-format.ts";
 import { readConfigDrive } from "../config-drive.ts";
 import type { Context } from "../context.ts";
 import { followNode, newestSeq, powerGoal, restGoal, stateGoal, type Goal } from "../follow.ts";
@@ -122,7 +123,7 @@ export function addNodeWork(node: Command, parts: VerbParts): void {
               "the image: a URL, or a file of the appliance; without it, what the node's instance_info says",
             )
             .option("--image-checksum <ALGORITHM:HEX>", "e.g. sha256:9f2c…")
-            .option("--image-format <raw|qcow2>", "without it, guessed from the name")
+            .option(`--image-format <${IMAGE_FORMATS.join("|")}>`, "without it, guessed from the name")
             .option(
               "--config-drive <FILE|JSON>",
               "first-boot data: JSON with meta_data, user_data, network_data, or a file or directory of it, or an ISO image",
@@ -225,7 +226,7 @@ function imagePatch(options: Deploy): JsonObject[] {
   const set = (key: string, value: Json): void => void patch.push(replace(["instance_info", key], value));
   if (options.imageSource !== undefined) {
     set("image_source", options.imageSource);
-    const format = options.imageFormat ?? formatOf(options.imageSource);
+    const format = options.imageFormat ?? formatByName(options.imageSource);
     if (format !== undefined) set("image_disk_format", format);
   }
   if (options.imageChecksum !== undefined) {
@@ -237,10 +238,4 @@ function imagePatch(options: Deploy): JsonObject[] {
   }
   if (options.rootDevice !== undefined) set("root_device", options.rootDevice);
   return patch;
-}
-
-function formatOf(source: string): string | undefined {
-  const name = source.replace(/[?#].*$/, "").toLowerCase();
-  if (name.endsWith(".qcow2")) return "qcow2";
-  return /\.(raw|img)(\.(gz|zst|xz|bz2))?$/.test(name) ? "raw" : undefined;
 }

@@ -204,6 +204,12 @@ test("the steps come in the order of Ironic's direct deploy, the image first of 
   );
 });
 
+test("a compressed raw image is taken by its format, or by its name when nobody says", () => {
+  assert.equal(instanceImage({ image_source: "/a", image_disk_format: "zstd" }).format, "zstd");
+  assert.equal(instanceImage({ image_source: "/a.raw.xz" }).format, "xz");
+  assert.equal(instanceImage({ image_source: "/a" }).format, "raw");
+});
+
 for (const [title, info, field] of [
   ["no image", {}, "instance_info.image_source"],
   [

@@ -1,4 +1,4 @@
-#include "pipeline/planner.hpp"
+#include "pipeline/extent_planner.hpp"
 
 #include <fcntl.h>
 
@@ -7,20 +7,15 @@
 namespace ironrack::pipeline {
 namespace {
 
-constexpr std::uint64_t kLeastZeroRun = 65536;    // shorter ones are sent with their neighbours
-constexpr std::uint64_t kMostZeroRun = 1 << 30;   // so that progress is seen
 constexpr std::uint64_t kReadAhead = 8 << 20;
-
-constexpr std::uint64_t align_down(std::uint64_t value, std::uint64_t unit) { return value / unit * unit; }
-constexpr std::uint64_t align_up(std::uint64_t value, std::uint64_t unit) { return align_down(value + unit - 1, unit); }
 
 }  // namespace
 
 std::size_t block_bytes(const image::Source& source) { return std::max<std::size_t>(kCommandBytes, source.decode_unit()); }
 
-Planner::Planner(Parts parts) : parts_(parts), size_(parts.source.virtual_size()), block_bytes_(block_bytes(parts.source)) {}
+ExtentPlanner::ExtentPlanner(Parts parts) : parts_(parts), size_(parts.source.virtual_size()), block_bytes_(block_bytes(parts.source)) {}
 
-Result<image::Extent> Planner::extent_at(std::uint64_t offset) {
+Result<image::Extent> ExtentPlanner::extent_at(std::uint64_t offset) {
   const auto end = current_.offset + current_.length;
   if (offset < current_.offset || offset >= end || (current_.kind != image::ExtentKind::zero && current_.kind != image::ExtentKind::file)) {
     auto found = parts_.source.extent_at(offset);
@@ -38,7 +33,7 @@ Result<image::Extent> Planner::extent_at(std::uint64_t offset) {
   return rest;
 }
 
-Result<BlockRef> Planner::next_block(std::uint64_t offset) {
+Result<BlockRef> ExtentPlanner::next_block(std::uint64_t offset) {
   auto block = std::make_shared<Block>();
   block->offset = offset;
 
@@ -98,7 +93,7 @@ Result<BlockRef> Planner::next_block(std::uint64_t offset) {
   return block;
 }
 
-Result<void> Planner::run_pass(const IntervalSet& wanted) {
+Result<void> ExtentPlanner::run_pass(const IntervalSet& wanted) {
   std::uint64_t offset = 0;
   for (const auto& [begin, end] : wanted.list()) {
     // Blocks begin at multiples of their size, or behind a run of zeroes: where a cluster begins in any case.

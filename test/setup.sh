@@ -24,8 +24,8 @@ die() { say "$*"; exit 1; }
 declare -A packages=(
     [npm]=""
     [build]=""
-    [addon]="g++ make libssl-dev libzstd-dev libdeflate-dev liblzma-dev libbz2-dev libisal-dev"
-    [native-test]="g++ make libssl-dev libzstd-dev libdeflate-dev liblzma-dev libbz2-dev libisal-dev zlib1g-dev libboost1.81-dev nlohmann-json3-dev qemu-utils qemu-block-extra tgt libiscsi-bin fdisk mtools dosfstools e2fsprogs iproute2 python3 xz-utils bzip2 zstd"
+    [addon]="g++ make libssl-dev libzstd-dev libdeflate-dev liblzma-dev libbz2-dev libisal-dev libcurl4-openssl-dev"
+    [native-test]="g++ make libssl-dev libzstd-dev libdeflate-dev liblzma-dev libbz2-dev libisal-dev libcurl4-openssl-dev zlib1g-dev libboost1.81-dev nlohmann-json3-dev qemu-utils qemu-block-extra tgt libiscsi-bin fdisk mtools dosfstools e2fsprogs iproute2 python3 xz-utils bzip2 zstd"
     [lab]="qemu-system-x86 qemu-utils ovmf ipxe openipmi ipmitool freeipmi-tools mosquitto mosquitto-clients tgt libiscsi-bin iproute2 openssh-client busybox-static isc-dhcp-client dhcpcd-base tftp-hpa atftp curl dnsmasq-base kea-common nftables genisoimage xorriso openssl procps systemd"
     [ramdisk]="g++ make libssl-dev zlib1g-dev libboost1.81-dev nlohmann-json3-dev kmod cpio zstd"
     [image]="mmdebstrap fdisk mtools dosfstools e2fsprogs qemu-utils python3"
@@ -169,9 +169,9 @@ addon_key() {
     {
         node -p 'process.version + process.arch'
         g++ --version | head -n 1
-        dpkg-query -W -f '${Package} ${Version}\n' libssl-dev libzstd-dev libdeflate-dev liblzma-dev libbz2-dev libisal-dev
+        dpkg-query -W -f '${Package} ${Version}\n' libssl-dev libzstd-dev libdeflate-dev liblzma-dev libbz2-dev libisal-dev libcurl4-openssl-dev
         grep '"version"' node_modules/node-addon-api/package.json
-        find native/Makefile native/build.sh native/addon native/bytes native/iscsi native/image native/pipeline native/serve native/tool -type f -print0 | sort -z | xargs -0 sha256sum
+        find native/Makefile native/build.sh native/addon native/bytes native/http native/iscsi native/image native/pipeline native/serve native/tool -type f -print0 | sort -z | xargs -0 sha256sum
     } | sha256sum | cut -c 1-16
 }
 

@@ -13,6 +13,9 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("startFileDigest", Napi::Function::New<start_file_digest>(env, "startFileDigest"));
   exports.Set("openTftpSender", Napi::Function::New<open_tftp_sender>(env, "openTftpSender"));
   exports.Set("openFileSender", Napi::Function::New<open_file_sender>(env, "openFileSender"));
+  exports.Set("openDownload", Napi::Function::New<open_download>(env, "openDownload"));
+  exports.Set("startDownload", Napi::Function::New<start_download>(env, "startDownload"));
+  exports.Set("abandonDownload", Napi::Function::New<abandon_download>(env, "abandonDownload"));
   return exports;
 }
 

@@ -32,4 +32,13 @@ Napi::Value open_tftp_sender(const Napi::CallbackInfo& info);
 /// openFileSender(onOutcome) → { start(request), cancel(id), close() }
 Napi::Value open_file_sender(const Napi::CallbackInfo& info);
 
+/// openDownload({ path, checksum? }) → { download } or { fault }
+Napi::Value open_download(const Napi::CallbackInfo& info);
+
+/// startDownload({ download, url, … }, onProgress, onEnd) → { cancel() }
+Napi::Value start_download(const Napi::CallbackInfo& info);
+
+/// abandonDownload(download, reason): whoever reads the file meanwhile is told
+Napi::Value abandon_download(const Napi::CallbackInfo& info);
+
 }  // namespace ironrack::addon

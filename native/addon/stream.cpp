@@ -3,6 +3,7 @@
 
 #include "addon/arguments.hpp"
 #include "addon/background.hpp"
+#include "addon/download.hpp"
 #include "addon/functions.hpp"
 #include "pipeline/stream_job.hpp"
 
@@ -154,6 +155,7 @@ std::optional<StreamRequest> read_request(Napi::Env env, Napi::Object object) {
   if (auto source = arguments.object("source")) {
     request.source.path = source->text("path");
     request.source.format = source->text("format");
+    if (const auto download = download_of(object.Get("source").As<Napi::Object>().Get("download"))) request.source.arriving = download->arriving();
     if (auto checksum = source->object("checksum")) request.source.checksum = Checksum{checksum->text("algorithm"), checksum->text("value")};
   }
   const auto policy = arguments.text("policy");

@@ -191,6 +191,16 @@ export const configTable = {
       ["/srv/ironrack/images"],
       "Directories from which image_source may name a file.",
     ),
+    stream_downloads: defaulted(
+      flag,
+      true,
+      "Whether a machine is booted while its image is still being downloaded, and the image written to its disk as it comes; its checksum is then known, and the deployment failed if it is wrong, after the disk was written. A rebuild always waits for the whole image.",
+    ),
+    ca_file: optional(
+      absolutePath,
+      "/etc/ironrack/image-ca.pem",
+      "PEM file with the authorities that may have signed an image server's certificate; without it, the system's.",
+    ),
   }),
   conductor: section("Work on nodes.", {
     deploy_callback_timeout: defaulted(

@@ -75,6 +75,9 @@ export interface NativeJobNews {
   readonly onEnd: (fault: NativeFault | null, outcome: unknown) => void;
 }
 
+/** A file that is being downloaded, of which only the addon knows more; given to a stream, it is streamed while it arrives. */
+export type NativeDownload = { readonly nativeDownload: unique symbol };
+
 /** How every job is begun: what is asked for, and who hears of it. */
 type StartJob<Job extends NativeJob = NativeJob> = (
   request: unknown,
@@ -101,6 +104,13 @@ interface NativeAddon {
   readonly startFileDigest: StartJob;
   openTftpSender<Request, Outcome>(onOutcome: (outcome: Outcome) => void): NativeSenderHandle<Request>;
   openFileSender<Request, Outcome>(onOutcome: (outcome: Outcome) => void): NativeSenderHandle<Request>;
+  openDownload(file: {
+    readonly path: string;
+    readonly checksum: { readonly algorithm: string; readonly value: string } | undefined;
+  }): { readonly download: NativeDownload } | { readonly fault: NativeFault };
+  readonly startDownload: StartJob;
+  /** Nothing more will come: streams that read the file while it arrives end with the reason. */
+  abandonDownload(download: NativeDownload, reason: string): void;
 }
 
 /** A fault that the addon tells of. */

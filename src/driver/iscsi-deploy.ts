@@ -1,5 +1,6 @@
 import { toFault } from "../core/fault.ts";
 import { numberProperty, objectProperty, stringProperty, type JsonObject } from "../core/json.ts";
+import type { NativeDownload } from "../core/native-addon.ts";
 import { millis, type Millis } from "../core/units.ts";
 import type { Node } from "../domain/node.ts";
 import type { PlannedStep, StepKind } from "../domain/operation.ts";
@@ -21,6 +22,8 @@ const RETRY_PAUSE = millis(2_000);
 /** A local copy of an image, held until disposed of. */
 export interface HeldImage extends Disposable {
   readonly path: string;
+  /** It still arrives. */
+  readonly download?: NativeDownload | undefined;
 }
 
 export interface IscsiDeployOptions {
@@ -31,10 +34,15 @@ export interface IscsiDeployOptions {
   readonly policy: HolePolicy;
   readonly verify: StreamContent["verify"];
   readonly initiatorIqn: string;
-  /** Brings an image to the local disk and checks its checksum. */
+  /** Whether machines boot while their image is still being downloaded. */
+  readonly streamDownloads: boolean;
+  /** Brings an image to the local disk and checks its checksum; with `early`, begins to. */
   readonly fetchImage: (
     image: ReturnType<typeof instanceImage>,
-    options: CallOptions & { readonly onProgress: (bytes: number, total: number) => void },
+    options: CallOptions & {
+      readonly onProgress: (bytes: number, total: number) => void;
+      readonly early: "begin" | "continue" | undefined;
+    },
   ) => Promise<HeldImage>;
   /** The config drive for the agent: base64 of a gzipped ISO 9660. */
   readonly buildConfigDrive: (
@@ -68,7 +76,7 @@ export function iscsiDeploy(options: IscsiDeployOptions): StepInterface {
     steps: [
       deployStep("fetch_image", 110, async (context) => {
         // Before the machine is touched: an image that is not there or not the right one changes nothing.
-        using _image = await fetchImage(context, options);
+        using _image = await fetchImage(context, options, "begin");
         return { kind: "done" };
       }),
       deployStep("deploy", 100, (context) => bootAgent(context, options.callbackTimeout)),
@@ -103,11 +111,18 @@ export function iscsiDeploy(options: IscsiDeployOptions): StepInterface {
   };
 }
 
-async function fetchImage(context: StepContext, options: IscsiDeployOptions): Promise<HeldImage> {
+async function fetchImage(
+  context: StepContext,
+  options: IscsiDeployOptions,
+  early: "begin" | "continue",
+): Promise<HeldImage> {
   const { node, machine, signal, log } = context;
+  // What a rebuild would overwrite is somebody's, and stays until the image is known to be right.
+  const whole = !options.streamDownloads || node.operation?.verb === "rebuild";
   return await options.fetchImage(instanceImage(node.instanceInfo), {
     signal,
     log,
+    early: whole ? undefined : early,
     onProgress: (bytes, total) => {
       if (total > 0) machine.report({ bytes, total });
     },
@@ -117,24 +132,25 @@ async function fetchImage(context: StepContext, options: IscsiDeployOptions): Pr
 async function writeImage(context: StepContext, options: IscsiDeployOptions): Promise<StepOutcome> {
   const { node, machine, signal, log } = context;
   const wanted = instanceImage(node.instanceInfo);
-  using image = await fetchImage(context, options);
   const agent = agentOf(node, options.connect);
   const iqn = `iqn.2026-01.org.ironrack:${node.uuid}`;
-  const content: StreamContent = {
-    source: {
-      path: image.path,
-      format: wanted.format,
-      ...(wanted.checksum === undefined ? {} : { checksum: wanted.checksum }),
-    },
-    policy: options.policy,
-    verify: options.verify,
-  };
   let kept = context.kept;
   for (let attempt = 1; ; attempt += 1) {
     const chap = { username: `ironrack-${context.random.token(6)}`, password: context.random.token(24) };
     const { device, ...target } = await publish(agent, context, iqn, chap);
     const resume = checkpointOf(kept, device);
     try {
+      using image = await fetchImage(context, options, "continue");
+      const content: StreamContent = {
+        source: {
+          path: image.path,
+          download: image.download,
+          format: wanted.format,
+          ...(wanted.checksum === undefined ? {} : { checksum: wanted.checksum }),
+        },
+        policy: options.policy,
+        verify: options.verify,
+      };
       const written = await options.write(
         content,
         {

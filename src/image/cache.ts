@@ -1,10 +1,11 @@
 import { createHash } from "node:crypto";
 import { rmSync } from "node:fs";
-import { chmod, mkdir, open, readdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { chmod, mkdir, open, readdir, readFile, rename, rm, stat, statfs, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type Clock, throwIfAborted } from "../core/clock.ts";
 import { toFault } from "../core/fault.ts";
 import type { Log } from "../core/log.ts";
+import type { NativeDownload } from "../core/native-addon.ts";
 import type { Random } from "../core/random.ts";
 import type { Bytes, Millis } from "../core/units.ts";
 import { type Downloaded, ImageDownloader, storageFault, type Validators } from "./image-download.ts";
@@ -15,6 +16,8 @@ import { ProvenFiles } from "./proven-files.ts";
 export interface HeldImage extends Disposable {
   readonly path: string;
   readonly bytes: number;
+  /** The image still arrives; to be given to the stream. Whether it is the right one is known at its end. */
+  readonly download?: NativeDownload | undefined;
 }
 
 export interface FetchOptions {
@@ -22,6 +25,11 @@ export interface FetchOptions {
   readonly log: Log;
   /** `total` is 0 while it is not known. */
   readonly onProgress?: (bytes: number, total: number) => void;
+  /**
+   * An image that has begun to arrive will do; without it, only a whole and checked one. What somebody was given so is fetched to
+   * its end, whoever leaves. "continue" is told when a transfer begun before has failed since; "begin" tries anew.
+   */
+  readonly early?: "begin" | "continue" | undefined;
 }
 
 export interface ImageCacheOptions {
@@ -36,6 +44,8 @@ export interface ImageCacheOptions {
   readonly log: Log;
   /** Silence after which a transfer counts as broken. */
   readonly silence?: Millis;
+  /** Authorities of image servers; without it, the system's. */
+  readonly caFile?: string | undefined;
 }
 
 /** A complete image in the directory: `NAME.img`, and `NAME.json` with where it came from; the latter's mtime is the last use. */
@@ -45,16 +55,41 @@ interface Entry {
   /** No longer in the cache; the file goes with its last reader. */
   retired: boolean;
   readonly bytes: number;
+  /** Bytes on the disk: without the file's holes. */
+  readonly allocated: number;
   readonly validators: Validators | undefined;
   usedAt: number;
   pins: number;
 }
 
+/** An image of which enough is there to begin with. */
+interface Arriving {
+  readonly path: string;
+  readonly bytes: number;
+  readonly download: NativeDownload;
+}
+
 interface Running {
   readonly promise: Promise<Entry>;
+  readonly arriving: Promise<Arriving>;
+  /** Somebody was given what arrives: it is fetched to the end. */
+  kept: boolean;
   readonly controller: AbortController;
   readonly watchers: Set<FetchOptions>;
 }
+
+interface Transfer {
+  readonly key: string;
+  readonly url: URL;
+  readonly checksum: ImageChecksum | undefined;
+  readonly signal: AbortSignal;
+  readonly watchers: ReadonlySet<FetchOptions>;
+  /** Called when enough is there to begin with. */
+  readonly begun: (arriving: Arriving) => void;
+}
+
+/** So much of an image must have come before it is handed out. */
+const ENOUGH = 65_536;
 
 /**
  * Brings images to the local disk and checks them. An image with a checksum is kept under it, wherever it came from; one
@@ -68,11 +103,14 @@ export class ImageCache implements AsyncDisposable {
   readonly #entries = new Map<string, Entry>();
   #opened: Promise<void> | undefined;
   readonly #running = new Map<string, Running>();
+  /** Of transfers that failed when nobody waited any more, by key. */
+  readonly #failures = new Map<string, unknown>();
 
   constructor(options: ImageCacheOptions) {
     this.#options = options;
     this.#downloader = new ImageDownloader({
       clock: options.clock,
+      caFile: options.caFile,
       ...(options.silence === undefined ? {} : { silence: options.silence }),
     });
   }
@@ -103,7 +141,21 @@ export class ImageCache implements AsyncDisposable {
     if (location.kind === "file") return await this.#fromFile(location.path, image.checksum, options);
     await this.open();
     throwIfAborted(options.signal);
-    const entry = await this.#fromHttp(location.url, image.checksum, options);
+    const key = cacheKey(location.url, image.checksum);
+    const present = this.#entries.get(key);
+    if (present !== undefined && image.checksum !== undefined) return await this.#hold(present);
+    const failure = this.#failures.get(key);
+    this.#failures.delete(key);
+    if (failure !== undefined && options.early === "continue") throw failure;
+    const running = this.#running.get(key) ?? this.#start(key, location.url, image.checksum);
+    if (options.early === undefined) return await this.#hold(await this.#join(key, running, options, running.promise));
+    const first = await this.#join(key, running, options, Promise.race([running.promise, running.arriving]));
+    if ("name" in first) return await this.#hold(first);
+    running.kept = true;
+    return { ...first, [Symbol.dispose]: () => {} };
+  }
+
+  async #hold(entry: Entry): Promise<HeldImage> {
     entry.pins += 1;
     await this.#touch(entry);
     let held = true;
@@ -129,21 +181,13 @@ export class ImageCache implements AsyncDisposable {
     return { path: real, bytes: (await stat(real)).size, [Symbol.dispose]: () => {} };
   }
 
-  async #fromHttp(url: URL, checksum: ImageChecksum | undefined, options: FetchOptions): Promise<Entry> {
-    const key = checksum === undefined ? `url-${sha256(url.href)}` : `${checksum.algorithm}-${checksum.value}`;
-    const present = this.#entries.get(key);
-    if (present !== undefined && checksum !== undefined) return present;
-    const running = this.#running.get(key) ?? this.#start(key, url, checksum);
-    return await this.#join(key, running, options);
-  }
-
   /** Waits for a transfer; the last one who goes away ends it. */
-  async #join(key: string, running: Running, options: FetchOptions): Promise<Entry> {
+  async #join<T>(key: string, running: Running, options: FetchOptions, awaited: Promise<T>): Promise<T> {
     running.watchers.add(options);
     const leave = new Promise<never>((_resolve, reject) => {
       const onAbort = (): void => {
         running.watchers.delete(options);
-        if (running.watchers.size === 0) {
+        if (running.watchers.size === 0 && !running.kept) {
           this.#forget(key, running.promise);
           running.controller.abort(options.signal.reason);
         }
@@ -154,18 +198,30 @@ export class ImageCache implements AsyncDisposable {
         }
       };
       options.signal.addEventListener("abort", onAbort, { once: true });
-      void running.promise.catch(() => undefined).then(() => options.signal.removeEventListener("abort", onAbort));
+      const arrived = (): void => {
+        options.signal.removeEventListener("abort", onAbort);
+        running.watchers.delete(options);
+      };
+      awaited.then(arrived, arrived);
     });
-    return await Promise.race([running.promise, leave]);
+    return await Promise.race([awaited, leave]);
   }
 
   #start(key: string, url: URL, checksum: ImageChecksum | undefined): Running {
     const controller = new AbortController();
     const watchers = new Set<FetchOptions>();
-    const promise = this.#transfer(key, url, checksum, controller.signal, watchers);
-    const ended = (): void => this.#forget(key, promise);
-    promise.then(ended, ended); // all watchers may have left, so nobody else may look at it
-    const running: Running = { promise, controller, watchers };
+    let begun: (arriving: Arriving) => void = () => {};
+    const arriving = new Promise<Arriving>((resolve) => (begun = resolve));
+    const promise = this.#transfer({ key, url, checksum, signal: controller.signal, watchers, begun });
+    const running: Running = { promise, arriving, kept: false, controller, watchers };
+    promise.then(
+      () => this.#forget(key, promise),
+      (error: unknown) => {
+        this.#forget(key, promise);
+        // All may have left, so nobody else may look at it.
+        if (running.kept && watchers.size === 0) this.#failures.set(key, error);
+      },
+    );
     this.#running.set(key, running);
     return running;
   }
@@ -174,13 +230,7 @@ export class ImageCache implements AsyncDisposable {
     if (this.#running.get(key)?.promise === promise) this.#running.delete(key);
   }
 
-  async #transfer(
-    key: string,
-    url: URL,
-    checksum: ImageChecksum | undefined,
-    signal: AbortSignal,
-    watchers: ReadonlySet<FetchOptions>,
-  ): Promise<Entry> {
+  async #transfer({ key, url, checksum, signal, watchers, begun }: Transfer): Promise<Entry> {
     const started = this.#options.clock.now();
     const present = this.#entries.get(key);
     if (present !== undefined) present.pins += 1; // making room must not take what may turn out unchanged
@@ -194,10 +244,12 @@ export class ImageCache implements AsyncDisposable {
         known: present?.validators,
         signal,
         log: this.#options.log,
-        onProgress: (bytes, total) => {
+        onProgress: (bytes, total, download) => {
+          if (total > 0 && bytes >= Math.min(total, ENOUGH)) begun({ path: draft, bytes: total, download });
           for (const watcher of watchers) watcher.onProgress?.(bytes, total);
         },
-        makeRoom: (bytes) => this.#evict(bytes),
+        makeRoom: (bytes) => this.#evict(bytes, this.#options.maximumBytes),
+        freeSpace: async (bytes) => await this.#freeSpace(bytes),
       });
       if (outcome.kind === "unchanged" && present !== undefined) return present;
       if (outcome.kind === "unchanged") throw toFault(new Error("unchanged without a copy"));
@@ -207,6 +259,7 @@ export class ImageCache implements AsyncDisposable {
         bytes: entry.bytes,
         elapsed_ms: Math.round(this.#options.clock.now() - started),
       });
+      this.#evict(0, this.#options.maximumBytes);
       return entry;
     } catch (error) {
       throwIfAborted(signal);
@@ -233,7 +286,7 @@ export class ImageCache implements AsyncDisposable {
     const entry: Entry = {
       name,
       retired: false,
-      bytes: outcome.bytes,
+      ...(await sizes(this.#path(name, "img"))),
       validators: outcome.validators,
       usedAt: this.#now(),
       pins: 0,
@@ -259,16 +312,26 @@ export class ImageCache implements AsyncDisposable {
     rmSync(this.#path(entry.name, "json"), { force: true });
   }
 
-  /** Removes what was not used for longest until `bytes` more fit; what is in use stays. */
-  #evict(bytes: number): void {
-    let sum = [...this.#entries.values()].reduce((total, entry) => total + entry.bytes, 0);
+  /** Removes what was not used for longest until all but `bytes` of `most` are taken; what is in use stays. */
+  #evict(bytes: number, most: number): void {
+    let sum = [...this.#entries.values()].reduce((total, entry) => total + entry.allocated, 0);
     for (const [key, entry] of [...this.#entries].sort(([, a], [, b]) => a.usedAt - b.usedAt)) {
-      if (sum + bytes <= this.#options.maximumBytes) return;
+      if (sum + bytes <= most) return;
       if (entry.pins > 0) continue;
       this.#entries.delete(key);
       this.#retire(entry);
-      sum -= entry.bytes;
+      sum -= entry.allocated;
     }
+  }
+
+  /** The disk is full, whatever the cache may hold: gives up as little as helps. Whether that was anything. */
+  async #freeSpace(bytes: number): Promise<boolean> {
+    const { bavail, bsize } = await statfs(this.#options.directory);
+    const before = this.#entries.size;
+    const sum = [...this.#entries.values()].reduce((total, entry) => total + entry.allocated, 0);
+    const missing = Number.isNaN(bytes) ? sum : bytes - bavail * bsize;
+    this.#evict(0, Math.max(0, sum - missing));
+    return this.#entries.size < before;
   }
 
   async #touch(entry: Entry): Promise<void> {
@@ -291,8 +354,16 @@ export class ImageCache implements AsyncDisposable {
     const running = [...this.#running.values()];
     for (const { controller } of running) controller.abort();
     await Promise.allSettled(running.map(({ promise }) => promise));
-    await this.#downloader[Symbol.asyncDispose]();
   }
+}
+
+async function sizes(path: string): Promise<Pick<Entry, "bytes" | "allocated">> {
+  const { size, blocks } = await stat(path);
+  return { bytes: size, allocated: blocks * 512 };
+}
+
+function cacheKey(url: URL, checksum: ImageChecksum | undefined): string {
+  return checksum === undefined ? `url-${sha256(url.href)}` : `${checksum.algorithm}-${checksum.value}`;
 }
 
 async function readEntries(directory: string): Promise<Map<string, Entry>> {
@@ -303,14 +374,13 @@ async function readEntries(directory: string): Promise<Map<string, Entry>> {
     if (!name.endsWith(".img")) continue;
     const stem = name.slice(0, -".img".length);
     const key = stem.slice(0, stem.lastIndexOf("."));
-    const { size } = await stat(path);
     const notes = join(directory, `${stem}.json`);
     const validators = await readValidators(notes);
     const usedAt = await stat(notes).then(
       ({ mtimeMs }) => mtimeMs,
       () => 0,
     );
-    const entry: Entry = { name: stem, retired: false, bytes: size, validators, usedAt, pins: 0 };
+    const entry: Entry = { name: stem, retired: false, ...(await sizes(path)), validators, usedAt, pins: 0 };
     const other = entries.get(key);
     if (other === undefined || other.usedAt < entry.usedAt) entries.set(key, entry);
     const surplus = other === undefined ? undefined : entries.get(key) === entry ? other : entry;

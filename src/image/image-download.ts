@@ -1,16 +1,13 @@
-import { createHash, type Hash } from "node:crypto";
-import { type FileHandle, open, statfs } from "node:fs/promises";
-import { dirname } from "node:path";
-import { Agent, type Dispatcher, interceptors } from "undici";
 import { type Clock, throwIfAborted } from "../core/clock.ts";
 import { Fault, isFault, toFault } from "../core/fault.ts";
 import type { Log } from "../core/log.ts";
+import { type NativeDownload, nativeAddon, nativeFault } from "../core/native-addon.ts";
 import { millis, type Millis } from "../core/units.ts";
 import { type ImageChecksum, checksumFault, shownSource } from "./image-source.ts";
+import { runJob } from "./native-job.ts";
 
 const ATTEMPTS = 6;
 const FIRST_PAUSE = 1000;
-const REDIRECTS = 5;
 
 /** What tells one state of a resource from another. @source RFC 9110 §8.8 */
 export interface Validators {
@@ -27,227 +24,145 @@ export interface Download {
   readonly known: Validators | undefined;
   readonly signal: AbortSignal;
   readonly log: Log;
-  onProgress(bytes: number, total: number): void;
-  /** Called once the size is known, before anything is written. */
+  /** `file` can be streamed from while it arrives, if the server told its size. */
+  onProgress(bytes: number, total: number, file: NativeDownload): void;
+  /** Called once the size is known. */
   makeRoom(bytes: number): void;
+  /** The disk is full. Whether something could be given up for `bytes`. */
+  freeSpace(bytes: number): Promise<boolean>;
 }
 
 export type Downloaded =
   | { readonly kind: "unchanged" }
   | { readonly kind: "new"; readonly bytes: number; readonly validators: Validators };
 
+/** How one attempt went, as far as it went. */
+interface AttemptNews extends Validators {
+  readonly bytes: number;
+  readonly total: number;
+}
+
+interface AttemptEnd extends Validators {
+  readonly status: number;
+  readonly bytes: number;
+  readonly digest: string;
+}
+
 /**
- * Fetches over HTTP. A transfer that breaks is resumed where it stopped (RFC 9110 §14.2), if the resource is still the same;
- * the file is on disk and its checksum right when the promise resolves.
+ * Fetches over HTTP, in the addon: no byte of the image comes here. A transfer that breaks is resumed where it stopped (RFC
+ * 9110 §14.2), if the resource is still the same; the file is on disk and its checksum right when the promise resolves.
  */
-export class ImageDownloader implements AsyncDisposable {
-  readonly #agent: Agent;
-  readonly #dispatcher: Dispatcher;
+export class ImageDownloader {
   readonly #clock: Clock;
+  readonly #silence: Millis;
+  readonly #caFile: string | undefined;
 
-  constructor(parts: { readonly clock: Clock; readonly silence?: Millis }) {
-    const silence = parts.silence ?? millis(60_000);
+  constructor(parts: { readonly clock: Clock; readonly silence?: Millis; readonly caFile?: string | undefined }) {
     this.#clock = parts.clock;
-    this.#agent = new Agent({
-      connections: 4,
-      connect: { timeout: 10_000 },
-      headersTimeout: silence,
-      bodyTimeout: silence,
-    });
-    this.#dispatcher = this.#agent.compose(interceptors.redirect({ maxRedirections: REDIRECTS }));
+    this.#silence = parts.silence ?? millis(60_000);
+    this.#caFile = parts.caFile;
   }
 
-  /** @throws Fault invalid (not there, checksum), unreachable, storage, cancelled */
+  /** @throws Fault invalid (not there, checksum), refused (TLS), unreachable, timeout, storage, cancelled */
   async fetch(download: Download): Promise<Downloaded> {
-    const file = await openFile(download.path);
+    throwIfAborted(download.signal);
+    const { path, checksum } = download;
+    const opened = nativeAddon().openDownload({ path, checksum });
+    if ("fault" in opened) throw nativeFault(opened.fault);
+    const file = opened.download;
     try {
-      const transfer = new Transfer(file, download.checksum);
-      for (let attempt = 1; ; attempt += 1) {
-        const before = transfer.received;
-        try {
-          const outcome = await this.#attempt(download, transfer);
-          if (outcome === "unchanged") return { kind: "unchanged" };
-          break;
-        } catch (error) {
-          throwIfAborted(download.signal);
-          const fault = transferFault(download.url, error);
-          if (transfer.received > before) attempt = 1; // it moves on
-          if (fault.retry === "never" || attempt >= ATTEMPTS) throw fault;
-          download.log.warn("image.retry", {
-            source: shownUrl(download.url),
-            reason: fault.message,
-            attempt,
-            bytes: transfer.received,
-          });
-          await this.#clock.sleep(millis(FIRST_PAUSE * 2 ** (attempt - 1)), download.signal);
-        }
-      }
-      await file.sync();
-      transfer.check(shownUrl(download.url));
-      return { kind: "new", bytes: transfer.received, validators: transfer.validators };
+      const end = await this.#attempts(download, file);
+      if (end === "unchanged") return { kind: "unchanged" };
+      if (checksum !== undefined && end.digest !== checksum.value)
+        throw checksumFault(shownUrl(download.url), checksum, end.digest);
+      return { kind: "new", bytes: end.bytes, validators: { etag: end.etag, lastModified: end.lastModified } };
     } catch (error) {
-      throw storageFault(error);
-    } finally {
-      await file.close();
+      nativeAddon().abandonDownload(file, toFault(error).message);
+      throw error;
     }
   }
 
-  async #attempt(download: Download, transfer: Transfer): Promise<"unchanged" | "whole"> {
-    const { url, signal } = download;
-    const answer = await this.#dispatcher.request({
-      origin: url.origin,
-      path: `${url.pathname}${url.search}`,
-      method: "GET",
-      headers: { "accept-encoding": "identity", ...authorization(url), ...transfer.conditions(download.known) },
-      signal,
-    });
-    const { statusCode, headers, body } = answer;
-    if (statusCode === 304 && download.known !== undefined) {
-      await body.dump();
-      return "unchanged";
-    }
-    if (statusCode !== 200 && statusCode !== 206) {
-      await body.dump();
-      if (statusCode === 416 && transfer.received > 0) {
-        transfer.received = 0;
-        throw new Fault("protocol", "image.range", `${shownUrl(url)} has no bytes after those that came`, {
-          retry: "now",
+  /** Tries until the image is there, or there is no hope. */
+  async #attempts(download: Download, file: NativeDownload): Promise<AttemptEnd | "unchanged"> {
+    const { url, signal, log } = download;
+    let came: AttemptNews | undefined;
+    for (let attempt = 1; ; attempt += 1) {
+      const before = came?.bytes ?? 0;
+      try {
+        const end = await this.#attempt(download, file, came, (news) => {
+          if (came?.total !== news.total) download.makeRoom(news.total);
+          came = news;
+          download.onProgress(news.bytes, news.total, file);
         });
-      }
-      throw statusFault(url, statusCode);
-    }
-    const length = Number(one(headers, "content-length") ?? Number.NaN);
-    const validators: Validators = {
-      etag: one(headers, "etag") ?? null,
-      lastModified: one(headers, "last-modified") ?? null,
-    };
-    const start = statusCode === 206 ? rangeStart(one(headers, "content-range")) : 0;
-    await transfer.begin(start, Number.isNaN(length) ? undefined : start + length, validators, download);
-    for await (const chunk of body as AsyncIterable<Buffer>) {
-      await transfer.write(chunk);
-      download.onProgress(transfer.received, transfer.total ?? 0);
-    }
-    transfer.expectWhole();
-    return "whole";
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#agent.destroy();
-  }
-}
-
-/** What arrived so far, over several attempts. */
-class Transfer {
-  readonly #file: FileHandle;
-  readonly #checksum: ImageChecksum | undefined;
-  #hash: Hash | undefined;
-  received = 0;
-  total: number | undefined;
-  validators: Validators = { etag: null, lastModified: null };
-
-  constructor(file: FileHandle, checksum: ImageChecksum | undefined) {
-    this.#file = file;
-    this.#checksum = checksum;
-  }
-
-  /** Without a validator a rest cannot be told from the rest of something else: then all is asked for again. */
-  conditions(known: Validators | undefined): Record<string, string> {
-    if (this.received > 0) {
-      const validator = strong(this.validators.etag) ?? this.validators.lastModified;
-      return validator === null ? {} : { range: `bytes=${this.received}-`, "if-range": validator };
-    }
-    return {
-      ...(known?.etag == null ? {} : { "if-none-match": known.etag }),
-      ...(known?.lastModified == null ? {} : { "if-modified-since": known.lastModified }),
-    };
-  }
-
-  async begin(start: number, total: number | undefined, validators: Validators, download: Download): Promise<void> {
-    if (start !== 0 && start !== this.received) {
-      throw new Fault("protocol", "image.range", `asked for the bytes from ${this.received}, got those from ${start}`, {
-        retry: "now",
-      });
-    }
-    if (start === 0) {
-      this.received = 0;
-      this.#hash = this.#checksum === undefined ? undefined : createHash(this.#checksum.algorithm);
-      await this.#file.truncate(0);
-      if (total !== undefined) {
-        download.makeRoom(total);
-        await expectSpace(download.path, total);
+        if (end.status === 304 && download.known !== undefined) return "unchanged";
+        if (end.status === 200 || end.status === 206) return end;
+        if (end.status === 416 && before > 0) {
+          throw new Fault("protocol", "image.range", `${shownUrl(url)} has no bytes after those that came`, {
+            retry: "now",
+          });
+        }
+        throw statusFault(url, end.status);
+      } catch (error) {
+        throwIfAborted(signal);
+        if (!isFault(error)) throw error;
+        if (error.code === "image.range") came = undefined;
+        const needed = Number(error.detail["bytes"] ?? Number.NaN);
+        if (error.code === "image.space" && attempt < ATTEMPTS && (await download.freeSpace(needed))) continue;
+        if ((came?.bytes ?? 0) > before) attempt = 1; // it moves on
+        if (error.retry === "never" || attempt >= ATTEMPTS) throw named(url, error);
+        log.warn("image.retry", {
+          source: shownUrl(url),
+          reason: error.message,
+          attempt,
+          bytes: came?.bytes ?? 0,
+        });
+        await this.#clock.sleep(millis(FIRST_PAUSE * 2 ** (attempt - 1)), signal);
       }
     }
-    this.total = total;
-    this.validators = validators;
   }
 
-  async write(chunk: Buffer): Promise<void> {
-    this.#hash?.update(chunk);
-    let at = 0;
-    while (at < chunk.length) {
-      const { bytesWritten } = await this.#file.write(chunk, at, chunk.length - at, this.received);
-      at += bytesWritten;
-      this.received += bytesWritten;
-    }
-  }
-
-  expectWhole(): void {
-    if (this.total !== undefined && this.received !== this.total) {
-      throw new Fault(
-        "unreachable",
-        "image.short",
-        `the connection ended after ${this.received} of ${this.total} bytes`,
-      );
-    }
-  }
-
-  check(source: string): void {
-    if (this.#checksum === undefined || this.#hash === undefined) return;
-    const found = this.#hash.digest("hex");
-    if (found !== this.#checksum.value) throw checksumFault(source, this.#checksum, found);
+  async #attempt(
+    download: Download,
+    file: NativeDownload,
+    came: AttemptNews | undefined,
+    onProgress: (news: AttemptNews) => void,
+  ): Promise<AttemptEnd> {
+    const { url, signal } = download;
+    const bare = new URL(url);
+    bare.username = "";
+    bare.password = "";
+    const request = {
+      download: file,
+      url: bare.href,
+      username: decodeURIComponent(url.username),
+      password: decodeURIComponent(url.password),
+      headers: conditions(came, download.known).map(([name, value]) => `${name}: ${value}`),
+      caFile: this.#caFile,
+      silenceMs: this.#silence,
+    };
+    return await runJob<AttemptNews, AttemptEnd>(
+      (onNews, onEnd) => nativeAddon().startDownload(request, onNews, onEnd),
+      { signal, onProgress },
+    );
   }
 }
 
-async function openFile(path: string): Promise<FileHandle> {
-  try {
-    return await open(path, "wx", 0o600);
-  } catch (error) {
-    throw storageFault(error);
+/** Without a validator a rest cannot be told from the rest of something else: then all is asked for again. */
+function conditions(came: AttemptNews | undefined, known: Validators | undefined): readonly [string, string][] {
+  const headers: [string, string][] = [["accept-encoding", "identity"]];
+  if (came !== undefined && came.bytes > 0) {
+    const validator = strong(came.etag) ?? came.lastModified;
+    if (validator !== null) headers.push(["range", `bytes=${came.bytes}-`], ["if-range", validator]);
+    return headers;
   }
-}
-
-async function expectSpace(path: string, bytes: number): Promise<void> {
-  const { bavail, bsize } = await statfs(dirname(path));
-  if (bavail * bsize >= bytes) return;
-  throw new Fault(
-    "storage",
-    "image.space",
-    `the image has ${bytes} bytes and its directory room for ${bavail * bsize}; free some, or make image.cache_size smaller`,
-  );
-}
-
-function one(headers: Readonly<Record<string, string | string[] | undefined>>, name: string): string | undefined {
-  const value = headers[name];
-  return Array.isArray(value) ? value[0] : value;
+  if (known?.etag != null) headers.push(["if-none-match", known.etag]);
+  if (known?.lastModified != null) headers.push(["if-modified-since", known.lastModified]);
+  return headers;
 }
 
 /** A weak validator does not hold for a range. @source RFC 9110 §13.1.5 */
 function strong(etag: string | null): string | null {
   return etag?.startsWith("W/") === true ? null : etag;
-}
-
-/** @source RFC 9110 §14.4 */
-function rangeStart(contentRange: string | undefined): number {
-  const match = /^bytes ([0-9]+)-[0-9]+\//.exec(contentRange ?? "");
-  if (match === null)
-    throw new Fault("protocol", "image.range", "the server sent a part without saying which", { retry: "now" });
-  return Number(match[1]);
-}
-
-function authorization(url: URL): Record<string, string> {
-  if (url.username === "") return {};
-  const credentials = `${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}`;
-  return { authorization: `Basic ${Buffer.from(credentials).toString("base64")}` };
 }
 
 function shownUrl(url: URL): string {
@@ -267,20 +182,15 @@ function statusFault(url: URL, status: number): Fault {
   );
 }
 
-function transferFault(url: URL, error: unknown): Fault {
-  if (isFault(error)) return error;
-  const fault = storageFault(error);
-  if (isFault(fault) && fault.kind === "storage") return fault;
-  const code = error instanceof Error && "code" in error ? ` (${String(error.code)})` : "";
-  const message = error instanceof Error ? error.message : String(error);
-  if (code.includes("UND_ERR_INVALID_ARG")) {
-    // undici's word for a redirection in a circle or to no HTTP server
-    return new Fault("invalid", "image.redirect", `instance_info.image_source: ${shownUrl(url)} redirects to nowhere`, {
-      detail: { field: "instance_info.image_source" },
-      cause: error,
-    });
-  }
-  return new Fault("unreachable", "image.unreachable", `${shownUrl(url)}: ${message}${code}`, { cause: error });
+/** With the image that the trouble is about; the addon knows only of a connection. */
+function named(url: URL, fault: Fault): Fault {
+  if (fault.message.includes(shownUrl(url)) || fault.kind === "storage") return fault;
+  const field = fault.kind === "invalid" ? { field: "instance_info.image_source" } : {};
+  return new Fault(fault.kind, fault.code, `${shownUrl(url)}: ${fault.message}`, {
+    retry: fault.retry,
+    detail: { ...fault.detail, ...field },
+    cause: fault,
+  });
 }
 
 const DISK_ERRORS = new Set(["ENOSPC", "EDQUOT", "EIO", "EROFS", "EACCES", "ENOENT", "EFBIG", "EEXIST"]);

@@ -75,8 +75,9 @@ function cancelled(cause: Fault): Fault {
 /** What streams must have in common to be one: the very file, how it is written, and whether digests are wanted. */
 async function identity(content: StreamContent, target: IscsiTarget): Promise<string> {
   const { source, policy, verify } = content;
-  // That a file is not there is the stream's to find and to say.
-  const file = await stat(source.path, { bigint: true }).catch(() => undefined);
+  // That a file is not there is the stream's to find and to say; one that arrives changes all the time, and no other has its path.
+  const file =
+    source.download === undefined ? await stat(source.path, { bigint: true }).catch(() => undefined) : undefined;
   return JSON.stringify([
     source.path,
     file === undefined ? null : [file.dev, file.ino, file.size, file.mtimeNs].map(String),

@@ -1,10 +1,13 @@
 import { Fault } from "../core/fault.ts";
 import type { JsonObject } from "../core/json.ts";
+import type { NativeDownload } from "../core/native-addon.ts";
 import type { ImageFormat } from "../domain/image-format.ts";
 import { StreamJob } from "./stream-job.ts";
 
 export interface ImageSource {
   readonly path: string;
+  /** Instead of the file's present content: what arrives, as it arrives. The checksum is then the download's to check. */
+  readonly download?: NativeDownload | undefined;
   /** What the caller takes the image for; content of another format is refused, never guessed at. */
   readonly format: ImageFormat;
   /** Of the file as it is stored; lower-case hexadecimal. A file that does not match is never reported as written. */

@@ -67,6 +67,7 @@ async function bench(results: readonly (Written | Fault)[], disk = "/dev/sda") {
     policy: "discard",
     verify: "none",
     initiatorIqn: "iqn.2026-01.org.ironrack:appliance",
+    streamDownloads: true,
     fetchImage: async () => {
       held += 1;
       return { path: "/cache/debian", [Symbol.dispose]: () => void (held -= 1) };
@@ -127,6 +128,7 @@ test("the image goes to where the agent is, with a secret of its own, and the ta
   assert.deepEqual(target?.chap, one.commands[0]?.params["chap"]);
   assert.deepEqual(one.streams[0]?.content.source, {
     path: "/cache/debian",
+    download: undefined,
     format: "qcow2",
     checksum: { algorithm: "sha256", value: SHA },
   });

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import {
@@ -12,6 +13,7 @@ import {
   truncateSync,
   writeFileSync,
 } from "node:fs";
+import { createServer as createTlsServer } from "node:https";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -54,7 +56,7 @@ async function open(options: Partial<ImageCacheOptions> = {}): Promise<ImageCach
     clock: new QuickClock(),
     random: new SystemRandom(),
     log: silentLog,
-    silence: millis(400),
+    silence: millis(30_000),
     ...options,
   });
   await cache.open();
@@ -188,7 +190,7 @@ test("a transfer that breaks is resumed where it stopped, if the server can tell
       ...(from === 0 ? {} : { "content-range": `bytes ${from}-${content.length - 1}/${content.length}` }),
     });
     response.write(content.subarray(from, until), () =>
-      until < content.length ? setTimeout(() => response.destroy(), 20) : response.end(),
+      until < content.length ? response.socket?.end() : response.end(),
     );
   });
   await using cache = await open();
@@ -202,7 +204,7 @@ test("a transfer whose resource changed meanwhile, or that cannot be resumed, be
     await using server = await serve((request, response, count) => {
       if (count > 1) assert.equal(request.headers.range, "etag" in headers ? "bytes=1000-" : undefined);
       response.writeHead(200, { "content-length": content.length, ...headers });
-      if (count === 1) response.write(Buffer.alloc(1000), () => setTimeout(() => response.destroy(), 20));
+      if (count === 1) response.write(Buffer.alloc(1000), () => response.socket?.end());
       else response.end(content);
     });
     await using cache = await open();
@@ -219,7 +221,7 @@ test("a server that falls silent or answers 503 is asked again, and given up in 
     else if (count === 2) response.write("x");
     else response.end(content);
   });
-  await using cache = await open();
+  await using cache = await open({ silence: millis(400) });
   using image = await cache.fetch({ source: `${server.url}/a`, checksum: sha256(content) }, calm());
   assert.equal(image.bytes, content.length);
   await assert.rejects(
@@ -255,16 +257,27 @@ test("redirects are followed, up to five, and credentials do not go to another s
   );
   assert.equal(image.bytes, content.length);
   assert.equal(other.requests[0]?.headers.authorization, undefined);
-  await assert.rejects(
-    cache.fetch({ source: `${server.url}/on` }, calm()),
-    (error: Fault) => error.code === "image.http-302",
+  for (const path of ["on", "circle"]) {
+    const before = server.requests.length;
+    await assert.rejects(
+      cache.fetch({ source: `${server.url}/${path}` }, calm()),
+      (error: Fault) => error.code === "image.redirect" && error.kind === "invalid",
+    );
+    assert.equal(server.requests.length - before, 6);
+  }
+});
+
+test("a redirect to anything but a web server is refused", async () => {
+  await using server = await serve((_request, response) =>
+    response.writeHead(302, { location: "file:///etc/passwd" }).end(),
   );
-  assert.equal(server.requests.length, 1 + 6);
+  const directory = aDirectory();
+  await using cache = await open({ directory });
   await assert.rejects(
-    cache.fetch({ source: `${server.url}/circle` }, calm()),
+    cache.fetch({ source: `${server.url}/a` }, calm()),
     (error: Fault) => error.code === "image.redirect" && error.kind === "invalid",
   );
-  assert.equal(server.requests.length, 1 + 6 + 1);
+  assert.deepEqual(readdirSync(directory), []);
 });
 
 test("without a checksum the server is asked each time and sends only what changed; a reader keeps the file it has", async () => {
@@ -430,4 +443,93 @@ test("who no longer wants a checksum ends its computation", async () => {
     ),
     (error: Fault) => error.kind === "cancelled",
   );
+});
+
+/** A server that sends `first` bytes of the content and the rest when told to. */
+async function serveInTwo(first: number, whole: Buffer = content) {
+  let goOn: () => void = () => {};
+  const told = new Promise<void>((resolve) => (goOn = resolve));
+  const server = await serve((_request, response) => {
+    response.writeHead(200, { "content-length": whole.length, etag: '"v1"' });
+    response.write(whole.subarray(0, first));
+    void told.then(() => response.end(whole.subarray(first)));
+  });
+  return { server, goOn };
+}
+
+test("an image that may be used early is handed out as it arrives, and is whole and checked in the end", async () => {
+  const { server, goOn } = await serveInTwo(200_000);
+  await using _server = server;
+  await using cache = await open();
+  const wanted = { source: `${server.url}/a`, checksum: sha256(content) };
+  {
+    using early = await cache.fetch(wanted, { ...calm(), early: "begin" });
+    assert.ok(early.download !== undefined);
+    assert.equal(early.bytes, content.length);
+  }
+  const whole = cache.fetch(wanted, calm());
+  goOn();
+  using image = await whole;
+  assert.equal(image.download, undefined);
+  assert.deepEqual(readFileSync(image.path), content);
+  using again = await cache.fetch(wanted, { ...calm(), early: "continue" });
+  assert.equal(again.path, image.path);
+  assert.equal(server.requests.length, 1);
+});
+
+test("a transfer that failed while nobody waited tells the next who goes on with it, once", async () => {
+  const { server, goOn } = await serveInTwo(200_000);
+  await using _server = server;
+  const directory = aDirectory();
+  await using cache = await open({ directory });
+  const wanted = { source: `${server.url}/a`, checksum: sha256(randomBytes(1)) };
+  (await cache.fetch(wanted, { ...calm(), early: "begin" }))[Symbol.dispose]();
+  goOn();
+  while (readdirSync(directory).length > 0) await pause(5);
+  const refused = (error: Fault): boolean => error.code === "image.checksum" && error.kind === "invalid";
+  await assert.rejects(cache.fetch(wanted, { ...calm(), early: "continue" }), refused);
+  assert.equal(server.requests.length, 1);
+  await assert.rejects(cache.fetch(wanted, calm()), refused);
+  assert.equal(server.requests.length, 2);
+});
+
+test("zeroes stay holes, and only what is on the disk counts against the cache", async () => {
+  const sparse = Buffer.concat([content, Buffer.alloc(4 << 20), content]);
+  await using server = await serve((_request, response) => response.end(sparse));
+  await using cache = await open({ maximumBytes: bytes(2_000_000) });
+  using image = await cache.fetch({ source: `${server.url}/a`, checksum: sha256(sparse) }, calm());
+  assert.deepEqual(readFileSync(image.path), sparse);
+  assert.ok(statSync(image.path).blocks * 512 < 1_000_000);
+  (await cache.fetch({ source: `${server.url}/b` }, calm()))[Symbol.dispose]();
+  using still = await cache.fetch({ source: `${server.url}/a`, checksum: sha256(sparse) }, calm());
+  assert.equal(still.path, image.path);
+  assert.equal(server.requests.length, 2);
+});
+
+test("an image server that nobody vouches for is refused; one that image.ca_file vouches for is not", async () => {
+  const directory = aDirectory();
+  mkdirSync(directory);
+  const [key, cert] = [join(directory, "key.pem"), join(directory, "cert.pem")];
+  const subject = ["-subj", "/CN=images", "-addext", "subjectAltName=IP:127.0.0.1"];
+  const kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"];
+  execFileSync("openssl", ["req", "-x509", ...kind, "-keyout", key, "-out", cert, ...subject], { stdio: "pipe" });
+  const server = createTlsServer({ key: readFileSync(key), cert: readFileSync(cert) }, (_request, response) =>
+    response.end(content),
+  );
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const source = `https://127.0.0.1:${(server.address() as AddressInfo).port}/a`;
+  try {
+    await using strict = await open();
+    await assert.rejects(
+      strict.fetch({ source }, calm()),
+      (error: Fault) => error.code === "image.tls" && error.kind === "refused" && error.message.includes(source),
+    );
+    await using trusting = await open({ caFile: cert });
+    using image = await trusting.fetch({ source, checksum: sha256(content) }, calm());
+    assert.deepEqual(readFileSync(image.path), content);
+  } finally {
+    server.closeAllConnections();
+    server.close();
+  }
 });

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { randomBytes, randomInt } from "node:crypto";
+import { createHash, randomBytes, randomInt } from "node:crypto";
 import { execFileSync } from "node:child_process";
 import {
   mkdtempSync,
@@ -9,15 +9,24 @@ import {
   writeSync,
   readFileSync,
   rmSync,
+  statSync,
   writeFileSync,
   readdirSync,
 } from "node:fs";
+import { once } from "node:events";
+import { createServer as createWebServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
+import { SystemClock } from "../../../src/core/clock.ts";
 import { Fault } from "../../../src/core/fault.ts";
+import { silentLog } from "../../../src/core/log.ts";
+import { SystemRandom } from "../../../src/core/random.ts";
+import { bytes } from "../../../src/core/units.ts";
+import { ImageCache } from "../../../src/image/cache.ts";
 import {
   type HolePolicy,
   type IscsiTarget,
@@ -29,6 +38,10 @@ import { Tgtd } from "./tgtd.ts";
 
 const IMAGE_BYTES = 24 << 20;
 const DISK_BYTES = 32 << 20;
+
+function sha256(content: Buffer): string {
+  return createHash("sha256").update(content).digest("hex");
+}
 
 /** Through the addon onto tgtd (package tgt): what the daemon does, on loopback. */
 describe("streamImage", () => {
@@ -111,6 +124,92 @@ describe("streamImage", () => {
       (error) => error instanceof Fault && error.kind === "invalid" && error.code === "image.checksum-mismatch",
     );
     assert.ok(readFileSync(disk).equals(Buffer.alloc(DISK_BYTES, 0xa5)), "the disk was written to");
+  });
+
+  /** A server that holds back what lies behind `first` bytes until it is told. */
+  const serveInTwo = async (path: string, first: number) => {
+    const whole = readFileSync(path);
+    let goOn: () => void = () => {};
+    const told = new Promise<void>((resolve) => (goOn = resolve));
+    const server = createWebServer((_request, response) => {
+      response.writeHead(200, { "content-length": whole.length });
+      response.write(whole.subarray(0, first));
+      void told.then(() => response.end(whole.subarray(first)));
+    });
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const close = (): void => {
+      server.closeAllConnections();
+      server.close();
+    };
+    return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/image`, goOn, close };
+  };
+  const cacheIn = (name: string): ImageCache =>
+    new ImageCache({
+      directory: join(directory, name),
+      maximumBytes: bytes(1 << 30),
+      fileDirectories: [],
+      clock: new SystemClock(),
+      random: new SystemRandom(),
+      log: silentLog,
+    });
+
+  for (const [format, path] of [
+    ["raw", raw],
+    ["qcow2", qcow2],
+  ] as const) {
+    test(`writes a ${format} image while it is downloaded`, async () => {
+      fillDisk(0xa5);
+      const half = Math.floor(statSync(path).size / 2);
+      const server = await serveInTwo(path, half);
+      await using cache = cacheIn(`arriving-${format}`);
+      const checksum = { algorithm: "sha256", value: sha256(readFileSync(path)) } as const;
+      const options = { signal: never, log: silentLog, early: "begin" } as const;
+      try {
+        using image = await cache.fetch({ source: server.url, checksum }, options);
+        assert.ok(image.download !== undefined);
+        const { path: file, download } = image;
+        const result = await streamImage(request({ source: { path: file, download, format, checksum } }), {
+          signal: never,
+          // The rest is only sent when something is on the disk.
+          onProgress: ({ targets: [first] }) => (first?.written ?? 0) > 0 && server.goOn(),
+        });
+        assert.ok(result.targets[0]?.ok);
+        assert.ok(readFileSync(disk).subarray(0, IMAGE_BYTES).equals(readFileSync(raw)), "the disk differs");
+      } finally {
+        server.close();
+      }
+    });
+  }
+
+  test("does not report as written what turns out to be another image than was asked for, nor what never comes", async () => {
+    for (const ending of ["wrong", "cancelled"]) {
+      const server = await serveInTwo(raw, IMAGE_BYTES / 2);
+      await using cache = cacheIn(`arriving-${ending}`);
+      const checksum = { algorithm: "sha256", value: "0".repeat(64) } as const;
+      const leaver = new AbortController();
+      try {
+        using image = await cache.fetch(
+          { source: server.url, checksum },
+          { signal: never, log: silentLog, early: "begin" },
+        );
+        const source = { path: image.path, download: image.download, format: "raw", checksum } as const;
+        await assert.rejects(
+          streamImage(request({ source }), {
+            signal: leaver.signal,
+            onProgress: ({ targets: [first] }) => {
+              if ((first?.written ?? 0) === 0) return;
+              if (ending === "wrong") server.goOn();
+              else leaver.abort();
+            },
+          }),
+          (error) =>
+            error instanceof Fault && error.code === (ending === "wrong" ? "image.checksum" : "stream.cancelled"),
+        );
+      } finally {
+        server.close();
+      }
+    }
   });
 
   test("rejects a qcow2 image in raw clothing, and an image that is not there", async () => {

@@ -2,12 +2,12 @@ import { copyFileSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { SystemClock } from "../src/core/clock.ts";
-import type { Json } from "../src/core/json.ts";
 import { millis, seconds } from "../src/core/units.ts";
 import { Child } from "../test/rack/child.ts";
 import { Enclosure } from "../test/rack/enclosure.ts";
 import type { BootServerOptions } from "../test/peer/boot-server.ts";
 import { unpackedPackage } from "../test/peer/unpacked-package.ts";
+import { compare, type Goal, type Report } from "./comparison.ts";
 
 /**
  * DHCP servers side by side: the highest rate of DISCOVER, OFFER, REQUEST, ACK that perfdhcp sees with under 1 % lost, as
@@ -166,7 +166,15 @@ async function measure(lab: Enclosure, server: Child, rate: number): Promise<Run
   };
 }
 
-async function benchServer(server: Server, highest: number): Promise<Json> {
+interface Row {
+  readonly server: string;
+  readonly exchanges_per_s: number;
+  readonly cpu_ms_per_exchange: number;
+  readonly rss_mb: number;
+  readonly runs: readonly Run[];
+}
+
+async function benchServer(server: Server, highest: number): Promise<Row> {
   const directory = mkdtempSync(join(tmpdir(), "ironrack-bench-dhcp-"));
   await using lab = await Enclosure.open(
     [
@@ -211,20 +219,29 @@ async function benchServer(server: Server, highest: number): Promise<Json> {
   };
 }
 
-export async function benchDhcp(only: readonly string[]): Promise<Json> {
-  const all: readonly (readonly [Server, number])[] = [
-    [ironrack("info"), 20_000],
-    [ironrack("warn"), 20_000],
-    [kea(1), 16_000],
-    [kea(2), 20_000],
-    [dnsmasq, 1600],
-  ];
-  const rows: Json[] = [];
-  for (const [server, highest] of all) {
-    if (only.length > 0 && !only.some((word) => server.name.startsWith(word))) continue;
+const OURS = ironrack("info");
+const PEERS: readonly { readonly server: Server; readonly highest: number; readonly goal: Goal }[] = [
+  { server: kea(1), highest: 16_000, goal: { least: 1.4, cpuMost: 0.55 } },
+  { server: kea(2), highest: 20_000, goal: { least: 1.1, cpuMost: 0.55 } },
+  { server: dnsmasq, highest: 1600, goal: { least: 25, cpuMost: 0.55 } },
+];
+
+/** Words: names of peers; without any, all. Each peer has a run of ours just before its own. */
+export async function benchDhcp(report: Report, only: readonly string[]): Promise<void> {
+  const measured = async (server: Server, highest: number): Promise<Row> => {
     const row = await benchServer(server, highest);
     process.stderr.write(`${JSON.stringify(row)}\n`);
-    rows.push(row);
+    return row;
+  };
+  const figures = (row: Row): { value: number; cpu: number } => ({
+    value: row.exchanges_per_s,
+    cpu: row.cpu_ms_per_exchange,
+  });
+  for (const { server, highest, goal } of PEERS) {
+    if (only.length > 0 && !only.some((word) => server.name.includes(word))) continue;
+    const ours = await measured(OURS, 20_000);
+    const peer = await measured(server, highest);
+    report(compare(`dhcp, ${server.name}`, "DORA/s", figures(ours), figures(peer), goal));
   }
-  return rows;
+  if (only.length === 0 || only.includes("log")) await measured(ironrack("warn"), 20_000);
 }

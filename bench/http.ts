@@ -3,8 +3,8 @@ import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { SystemClock } from "../src/core/clock.ts";
-import type { Json } from "../src/core/json.ts";
 import { millis } from "../src/core/units.ts";
+import { compare, type Goal, type Report } from "./comparison.ts";
 import { ironrackArgv, MeasuredServer, median, rounded, type ServerProgram } from "./measured-server.ts";
 import { nativeClient } from "./native-client.ts";
 import { nginxArgv } from "./nginx.ts";
@@ -12,11 +12,14 @@ import { nginxArgv } from "./nginx.ts";
 /**
  * HTTP servers side by side over loopback: 1 GiB and 64 MiB, 1 connection and 32, the bodies dropped in the client's
  * kernel; and the processor time of each. nginx with sendfile and one worker, as ours has one sender; Node's own streams
- * as ironrack had them before the addon sent. The servers take turns; the middle of three rounds counts.
+ * as ironrack had them before the addon sent. The servers take turns; the middle of the rounds counts.
  */
 const SERVER = "127.0.0.1";
 const PORT = 8080;
-const ROUNDS = 3;
+const GOALS: readonly (readonly [peer: string, goal: Goal])[] = [
+  ["nginx", { least: 0.97, cpuMost: 1.1 }],
+  ["node streams", { least: 3.4 }],
+];
 const MIB = 1024 * 1024;
 interface Case {
   readonly mib: number;
@@ -77,8 +80,8 @@ async function measure(
   return { mb_per_s: bytes / seconds / 1e6, cpu_s_per_gb: (cpu / bytes) * 1e9 };
 }
 
-/** Words: names of servers, and cases as MIBxCONNECTIONS; without any of a kind all of it. */
-export async function benchHttp(words: readonly string[]): Promise<Json> {
+/** Words: names of peers, and cases as MIBxCONNECTIONS; without any of a kind all of it. */
+export async function benchHttp(report: Report, words: readonly string[], rounds: number): Promise<void> {
   const only = words.filter((word) => servers.some(({ name }) => name.startsWith(word)));
   const cases = CASES.filter(({ mib, connections }) => words.includes(`${mib}x${connections}`));
   const running: MeasuredServer[] = [];
@@ -90,31 +93,37 @@ export async function benchHttp(words: readonly string[]): Promise<Json> {
       for (const name of ["64", "1024"]) linkSync(join(files, name), join(directory, name));
     };
     for (const program of servers) {
-      if (only.length > 0 && !only.some((word) => program.name.startsWith(word))) continue;
+      if (only.length > 0 && program.name !== "ironrack" && !only.some((word) => program.name.startsWith(word)))
+        continue;
       running.push(await MeasuredServer.start(program, prepare));
     }
-    const rows: Json[] = [];
     for (const one of cases.length > 0 ? cases : CASES) {
       for (const server of running) await measure(server, { ...one, connections: 1, requests: 1 }); // warm
       const runs = new Map<MeasuredServer, Awaited<ReturnType<typeof measure>>[]>(
         running.map((server) => [server, []]),
       );
-      for (let round = 0; round < ROUNDS; round += 1)
+      for (let round = 0; round < rounds; round += 1)
         for (const server of running) runs.get(server)?.push(await measure(server, one));
-      for (const [server, list] of runs) {
+      const medians = [...runs].map(([server, list]) => {
         const row = {
           mib: one.mib,
           connections: one.connections,
           server: server.name,
-          mb_per_s: rounded(median(list.map((run) => run.mb_per_s)), 0),
-          cpu_s_per_gb: rounded(median(list.map((run) => run.cpu_s_per_gb)), 3),
+          value: rounded(median(list.map((run) => run.mb_per_s)), 0),
+          cpu: rounded(median(list.map((run) => run.cpu_s_per_gb)), 3),
           rss_mb: server.memory(),
         };
         process.stderr.write(`${JSON.stringify(row)}\n`);
-        rows.push(row);
+        return row;
+      });
+      const [ours, ...peers] = medians;
+      for (const [name, goal] of GOALS) {
+        const peer = peers.find(({ server }) => server === name);
+        if (ours === undefined || peer === undefined) continue;
+        const what = `${one.mib} MiB, ${one.connections} ${one.connections === 1 ? "connection" : "connections"}`;
+        report(compare(`http, ${what}, ${name}`, "MB/s", ours, peer, goal));
       }
     }
-    return rows;
   } finally {
     for (const server of running) await server[Symbol.asyncDispose]();
     rmSync(files, { recursive: true });

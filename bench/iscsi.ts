@@ -5,10 +5,10 @@ import { availableParallelism, homedir, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { randomInt } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Json } from "../src/core/json.ts";
+import { compare, type Comparison, type Report } from "./comparison.ts";
 
 /**
- * image2iscsi beside qemu-img, in turns within one run, medians of three (--rounds=N): wall time and the initiator's processor time per
+ * image2iscsi beside qemu-img, in turns within one run, medians of three (--rounds N): wall time and the initiator's processor time per
  * GB of data delivered. Targets: s drops data and costs nothing, t is tgtd on tmpfs with raised session parameters, d the
  * same with its defaults. Both sides take the disk for blank and leave holes out; of compressed raw images the peer's side is
  * the format's own program into a file, then qemu-img. Only ratios of one run count.
@@ -47,7 +47,7 @@ interface Case {
   /** Throughput, ours to the peer's, at least. */
   readonly goal: number;
   /** Processor time per GB, ours to the peer's, at most. */
-  readonly cpuGoal: number;
+  readonly cpuGoal?: number;
   /** Flags of image2iscsi; with them the peer is image2iscsi without. */
   readonly against?: readonly string[];
   /** The peer unpacks with this into a file first. */
@@ -102,7 +102,6 @@ const CASES: readonly Case[] = [
     target: "s",
     targets: 1,
     goal: 1,
-    cpuGoal: Infinity,
     unpack: ["xz", "-dc"],
   },
   {
@@ -111,7 +110,6 @@ const CASES: readonly Case[] = [
     target: "s",
     targets: 1,
     goal: availableParallelism(),
-    cpuGoal: Infinity,
     unpack: ["xz", "-dc"],
   },
   {
@@ -120,7 +118,6 @@ const CASES: readonly Case[] = [
     target: "s",
     targets: 1,
     goal: 0.6,
-    cpuGoal: Infinity,
     against: ["--header-digest", "--data-digest"],
   },
 ];
@@ -138,22 +135,19 @@ interface Measured {
   readonly cpu: number;
 }
 
-export async function benchIscsi(only: readonly string[], rounds: number): Promise<Json> {
+export async function benchIscsi(report: Report, only: readonly string[], rounds: number): Promise<void> {
   execFileSync("make", ["-s", "-C", resolve("native"), `OUT=${BUILD}`, "target", "tool"], { stdio: ["ignore", 2, 2] });
   makeImages();
-  const results: Json[] = [];
   for (const each of CASES.filter(({ name }) => only.length === 0 || only.some((word) => name.includes(word)))) {
-    results.push(await measure(each, rounds));
+    report(await measure(each, rounds));
   }
   for (const { targets, goal } of MEMORY) {
     const name = `peak memory, ${targets} ${targets === 1 ? "target" : "targets"}`;
-    if (only.length === 0 || only.some((word) => name.includes(word)))
-      results.push(await measureMemory(name, targets, goal));
+    if (only.length === 0 || only.some((word) => name.includes(word))) report(await measureMemory(name, targets, goal));
   }
-  return results;
 }
 
-async function measureMemory(name: string, targets: number, goal: number): Promise<Json> {
+async function measureMemory(name: string, targets: number, goal: number): Promise<Comparison> {
   await using target = await startSink(targets, false);
   const peak = { ours: 0, peer: 0 };
   for (const image of MEMORY_IMAGES) {
@@ -164,8 +158,7 @@ async function measureMemory(name: string, targets: number, goal: number): Promi
     const peer = ["qemu-img", "convert", "-n", "--target-is-zero", "-f", FORMATS[image], "-O", "raw", path];
     peak.peer = Math.max(peak.peer, await peakMebibytes([...peer, target.urls[0] ?? ""]));
   }
-  const { ours, peer } = { ours: round(peak.ours), peer: round(peak.peer) };
-  return { name, ours, peer, unit: "MiB", ratio: round(ours / peer), cpu_ratio: null, goal, ok: ours <= goal };
+  return compare(name, "MiB", { value: peak.ours }, { value: peak.peer }, { bound: goal });
 }
 
 /** The most memory that a program had to itself, looked at a hundred times a second: neither its text nor what it maps of the image. */
@@ -192,7 +185,7 @@ function ownMebibytes(pid: number): number {
   }
 }
 
-async function measure(each: Case, rounds: number): Promise<Json> {
+async function measure(each: Case, rounds: number): Promise<Comparison> {
   await using target = await startTarget(each);
   const image = join(CACHE, each.image);
   const format = FORMATS[each.image];
@@ -228,22 +221,13 @@ async function measure(each: Case, rounds: number): Promise<Json> {
   const best = theirs.map(median).reduce((a, b) => (b.seconds < a.seconds ? b : a));
   const own = median(mine);
   const gigabytes = (allocated(each.image) * each.targets) / 1e9;
-  const ratio = best.seconds / own.seconds;
-  const cpuRatio = own.cpu / best.cpu;
-  return {
-    name: each.name,
-    ours: round(gigabytes / own.seconds),
-    peer: round(gigabytes / best.seconds),
-    unit: "GB/s",
-    ratio: round(ratio),
-    ours_cpu: round(own.cpu / gigabytes),
-    peer_cpu: round(best.cpu / gigabytes),
-    cpu_unit: "s/GB",
-    cpu_ratio: round(cpuRatio),
-    goal: each.goal,
-    cpu_goal: Number.isFinite(each.cpuGoal) ? each.cpuGoal : null,
-    ok: ratio >= each.goal && cpuRatio <= each.cpuGoal,
-  };
+  const figures = ({ seconds, cpu }: Measured): { value: number; cpu: number } => ({
+    value: gigabytes / seconds,
+    cpu: cpu / gigabytes,
+  });
+  process.stderr.write(`${each.name}: ${JSON.stringify({ ours: mine, peers: theirs })}\n`);
+  const goal = each.cpuGoal === undefined ? { least: each.goal } : { least: each.goal, cpuMost: each.cpuGoal };
+  return compare(each.name, "GB/s", figures(own), figures(best), goal);
 }
 
 /** Bytes of data in the disk that the image holds. */
@@ -252,7 +236,6 @@ function allocated(image: ImageName): number {
 }
 
 const shell = (argv: readonly string[]): string => argv.map((word) => `'${word}'`).join(" ");
-const round = (value: number): number => Math.round(value * 1000) / 1000;
 
 function median(runs: readonly Measured[]): Measured {
   const middle = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1] ?? NaN;

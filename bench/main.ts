@@ -1,9 +1,9 @@
 /**
- * `npm run bench -- NAME [--only WORD]… [--rounds N] [--json]`: peers and ironrack in one run, one line a case with --json;
- * root, namespaces of its own.
+ * `npm run bench -- NAME [--only WORD]… [--rounds N] [--json]`: peers and ironrack in one run; a line a case with --json, else
+ * a table. Details of each measurement go to stderr. Root, namespaces of its own.
  */
 import { parseArgs } from "node:util";
-import type { Json } from "../src/core/json.ts";
+import { type Comparison, comparisonTable, type Report } from "./comparison.ts";
 import { benchDhcp } from "./dhcp.ts";
 import { benchHttp } from "./http.ts";
 import { benchIscsi } from "./iscsi.ts";
@@ -12,7 +12,7 @@ import { benchTftp } from "./tftp.ts";
 
 const benches: readonly {
   readonly name: string;
-  readonly run: (only: readonly string[], rounds: number) => Promise<Json>;
+  readonly run: (report: Report, only: readonly string[], rounds: number) => Promise<void>;
 }[] = [
   { name: "dhcp", run: benchDhcp },
   { name: "tftp", run: benchTftp },
@@ -31,12 +31,18 @@ const { values, positionals } = parseArgs({
 });
 const [name, ...words] = positionals;
 const bench = benches.find((each) => each.name === name);
-if (bench === undefined) {
+const rounds = Number(values.rounds);
+if (bench === undefined || !Number.isInteger(rounds) || rounds < 1) {
   process.stderr.write(
     `usage: npm run bench -- ${benches.map((each) => each.name).join("|")} [--only WORD]... [--rounds N] [--json]\n`,
   );
   process.exitCode = 2;
 } else {
-  const results = await bench.run([...values.only, ...words], Number(values.rounds));
-  process.stdout.write(`${JSON.stringify({ bench: bench.name, results }, null, values.json ? 0 : 2)}\n`);
+  const lines: Comparison[] = [];
+  const report: Report = (line) => {
+    lines.push(line);
+    if (values.json) process.stdout.write(`${JSON.stringify(line)}\n`);
+  };
+  await bench.run(report, [...values.only, ...words], rounds);
+  if (!values.json) process.stdout.write(comparisonTable(lines));
 }

@@ -1,8 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Json } from "../src/core/json.ts";
-import { ironrackArgv, MeasuredServer, median, rounded, type ServerProgram } from "./measured-server.ts";
+import { compare, type Report } from "./comparison.ts";
+import { ironrackArgv, MeasuredServer, median, type ServerProgram } from "./measured-server.ts";
 import { nativeClient } from "./native-client.ts";
 import { nginxArgv } from "./nginx.ts";
 
@@ -103,28 +103,23 @@ async function storm(
   return { ...(JSON.parse(stdout) as Storm), cpu_s: server.cpuTime() - before, rss_mb: server.memory() };
 }
 
-export async function benchStorm(only: readonly string[]): Promise<Json> {
+export async function benchStorm(report: Report): Promise<void> {
   const files = new Map([
     ["undionly.kpxe", randomBytes(LOADER)],
     ["kernel", randomBytes(KERNEL)],
     ["initrd", randomBytes(INITRD)],
     ["boot.ipxe", Buffer.from("#!ipxe\n")],
   ]);
-  const asked = systems.filter(({ name }) => only.length === 0 || only.some((word) => name.startsWith(word)));
-  const runs = new Map<string, Awaited<ReturnType<typeof storm>>[]>(asked.map(({ name }) => [name, []]));
+  const runs = new Map<string, Awaited<ReturnType<typeof storm>>[]>(systems.map(({ name }) => [name, []]));
   for (let round = 0; round < ROUNDS; round += 1)
-    for (const program of asked) {
+    for (const program of systems) {
       const run = await storm(program, files);
       process.stderr.write(`${program.name}: ${JSON.stringify(run)}\n`);
       runs.get(program.name)?.push(run);
     }
-  return [...runs].map(([server, list]) => ({
-    server,
-    machines: MACHINES,
-    seconds: rounded(median(list.map((run) => run.seconds)), 3),
-    seconds_of_rounds: list.map((run) => rounded(run.seconds, 3)),
-    cpu_s: rounded(median(list.map((run) => run.cpu_s)), 2),
-    repeated: list.reduce((sum, run) => sum + run.dhcp_repeated + run.tftp_repeated, 0),
-    rss_mb: list[0]?.rss_mb ?? 0,
-  }));
+  const figures = (name: string): { value: number; cpu: number } => ({
+    value: median((runs.get(name) ?? []).map((run) => run.seconds)),
+    cpu: median((runs.get(name) ?? []).map((run) => run.cpu_s)),
+  });
+  report(compare(`storm of ${MACHINES}`, "s", figures("ironrack"), figures("dnsmasq and nginx"), { most: 0.8 }));
 }

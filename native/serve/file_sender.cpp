@@ -23,39 +23,14 @@ Fault cancelled() { return {FaultKind::cancelled, "http.aborted", "the answer wa
 
 }  // namespace
 
-FileSender::FileSender(std::function<void()> on_outcome) : on_outcome_(std::move(on_outcome)), epoll_(::epoll_create1(EPOLL_CLOEXEC)) {
+FileSender::FileSender(std::function<void()> on_outcome) : orders_(std::move(on_outcome)), epoll_(::epoll_create1(EPOLL_CLOEXEC)) {
   epoll_event event{EPOLLIN, {.u64 = kWakeup}};
-  ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, wakeup_.fd(), &event);
+  ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, orders_.fd(), &event);
   thread_ = std::thread([this] { work(); });
 }
 
-void FileSender::start(FileRequest request) {
-  {
-    const std::lock_guard lock(mutex_);
-    requests_.push_back(std::move(request));
-  }
-  wakeup_.wake();
-}
-
-void FileSender::cancel(std::uint32_t id) {
-  {
-    const std::lock_guard lock(mutex_);
-    cancelled_.push_back(id);
-  }
-  wakeup_.wake();
-}
-
-std::vector<FileOutcome> FileSender::take_outcomes() {
-  const std::lock_guard lock(mutex_);
-  return std::exchange(outcomes_, {});
-}
-
 void FileSender::finish() {
-  {
-    const std::lock_guard lock(mutex_);
-    stopping_ = true;
-  }
-  wakeup_.wake();
+  orders_.stop();
   if (thread_.joinable()) thread_.join();
 }
 
@@ -77,25 +52,15 @@ void FileSender::work() {
       if (found != jobs_.end() && !send(*found->second)) drop(id);
     }
     if (now_ >= next_look_) look_for_stalled();
-    if (!woken) continue;
-    wakeup_.clear();
-    take_orders();
-    const std::lock_guard lock(mutex_);
-    if (stopping_ && jobs_.empty()) return;
+    if (woken && !take_orders()) return;
   }
 }
 
-void FileSender::take_orders() {
-  std::vector<FileRequest> requests;
-  std::vector<std::uint32_t> ended;
-  {
-    const std::lock_guard lock(mutex_);
-    requests.swap(requests_);
-    ended.swap(cancelled_);
-    if (stopping_) {
-      for (const auto& [id, job] : jobs_) ended.push_back(id);
-      for (const auto& request : requests) ended.push_back(request.id);
-    }
+bool FileSender::take_orders() {
+  auto [requests, ended, stopping] = orders_.take();
+  if (stopping) {
+    for (const auto& [id, job] : jobs_) ended.push_back(id);
+    for (const auto& request : requests) ended.push_back(request.id);
   }
   for (auto& request : requests) begin(std::move(request));
   for (const auto id : ended) {
@@ -104,6 +69,7 @@ void FileSender::take_orders() {
     end(*found->second, std::unexpected(cancelled()));
     drop(id);
   }
+  return !stopping || !jobs_.empty();
 }
 
 void FileSender::begin(FileRequest request) {
@@ -144,11 +110,7 @@ bool FileSender::send(Job& job) {
 }
 
 void FileSender::end(Job& job, Result<void> result) {
-  {
-    const std::lock_guard lock(mutex_);
-    outcomes_.push_back({job.request.id, job.sent, std::move(result)});
-  }
-  on_outcome_();
+  orders_.report({job.request.id, job.sent, std::move(result)});
 }
 
 void FileSender::drop(std::uint32_t id) {

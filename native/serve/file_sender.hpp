@@ -2,18 +2,16 @@
 // what the peer says is read by the socket's owner, who keeps a descriptor of his own.
 #pragma once
 
-#include <atomic>
 #include <chrono>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <thread>
 #include <unordered_map>
 #include <vector>
 
 #include "bytes/fault.hpp"
 #include "bytes/unique_fd.hpp"
-#include "pipeline/wakeup.hpp"
+#include "serve/orders.hpp"
 
 namespace ironrack::serve {
 
@@ -44,9 +42,9 @@ class FileSender {
   FileSender(const FileSender&) = delete;
   FileSender& operator=(const FileSender&) = delete;
 
-  void start(FileRequest request);
-  void cancel(std::uint32_t id);
-  std::vector<FileOutcome> take_outcomes();
+  void start(FileRequest request) { orders_.request(std::move(request)); }
+  void cancel(std::uint32_t id) { orders_.cancel(id); }
+  std::vector<FileOutcome> take_outcomes() { return orders_.take_outcomes(); }
   /// Cancels what runs and ends the thread; the outcomes can be taken. Idempotent.
   void finish();
 
@@ -60,7 +58,8 @@ class FileSender {
   };
 
   void work();
-  void take_orders();
+  /// Whether the thread goes on.
+  bool take_orders();
   void begin(FileRequest request);
   /// Whether the job goes on.
   bool send(Job& job);
@@ -68,18 +67,11 @@ class FileSender {
   void drop(std::uint32_t id);
   void look_for_stalled();
 
-  std::function<void()> on_outcome_;
-  pipeline::Wakeup wakeup_;
+  Orders<FileRequest, FileOutcome> orders_;
   UniqueFd epoll_;
   std::unordered_map<std::uint32_t, std::unique_ptr<Job>> jobs_;
   Time now_;
   Time next_look_;
-
-  std::mutex mutex_;  // of what follows
-  std::vector<FileRequest> requests_;
-  std::vector<std::uint32_t> cancelled_;
-  std::vector<FileOutcome> outcomes_;
-  bool stopping_ = false;
   std::thread thread_;
 };
 

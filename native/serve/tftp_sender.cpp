@@ -18,39 +18,14 @@ constexpr std::uint64_t kWakeup = UINT64_MAX;
 
 }  // namespace
 
-TftpSender::TftpSender(std::function<void()> on_outcome) : on_outcome_(std::move(on_outcome)), epoll_(::epoll_create1(EPOLL_CLOEXEC)) {
+TftpSender::TftpSender(std::function<void()> on_outcome) : orders_(std::move(on_outcome)), epoll_(::epoll_create1(EPOLL_CLOEXEC)) {
   epoll_event event{EPOLLIN, {.u64 = kWakeup}};
-  ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, wakeup_.fd(), &event);
+  ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, orders_.fd(), &event);
   thread_ = std::thread([this] { work(); });
 }
 
-void TftpSender::start(TftpRequest request) {
-  {
-    const std::lock_guard lock(mutex_);
-    requests_.push_back(std::move(request));
-  }
-  wakeup_.wake();
-}
-
-void TftpSender::cancel(std::uint32_t id) {
-  {
-    const std::lock_guard lock(mutex_);
-    cancelled_.push_back(id);
-  }
-  wakeup_.wake();
-}
-
-std::vector<TftpOutcome> TftpSender::take_outcomes() {
-  const std::lock_guard lock(mutex_);
-  return std::exchange(outcomes_, {});
-}
-
 void TftpSender::finish() {
-  {
-    const std::lock_guard lock(mutex_);
-    stopping_ = true;
-  }
-  wakeup_.wake();
+  orders_.stop();
   if (thread_.joinable()) thread_.join();
 }
 
@@ -75,25 +50,15 @@ void TftpSender::work() {
       if (transfer.exchange.over()) transfers_.erase(found);
     }
     if (now_ >= next_look_) look_at_deadlines();
-    if (!woken) continue;
-    wakeup_.clear();
-    take_orders();
-    const std::lock_guard lock(mutex_);
-    if (stopping_ && transfers_.empty()) return;
+    if (woken && !take_orders()) return;
   }
 }
 
-void TftpSender::take_orders() {
-  std::vector<TftpRequest> requests;
-  std::vector<std::uint32_t> cancelled;
-  {
-    const std::lock_guard lock(mutex_);
-    requests.swap(requests_);
-    cancelled.swap(cancelled_);
-    if (stopping_) {
-      for (const auto& [id, transfer] : transfers_) cancelled.push_back(id);
-      for (const auto& request : requests) cancelled.push_back(request.id);
-    }
+bool TftpSender::take_orders() {
+  auto [requests, cancelled, stopping] = orders_.take();
+  if (stopping) {
+    for (const auto& [id, transfer] : transfers_) cancelled.push_back(id);
+    for (const auto& request : requests) cancelled.push_back(request.id);
   }
   for (auto& request : requests) begin(std::move(request));
   for (const auto id : cancelled) {
@@ -103,23 +68,24 @@ void TftpSender::take_orders() {
     end(*found->second, TftpResult{TftpEnd::lost, 0, "the server stops"});
     transfers_.erase(found);
   }
+  return !stopping || !transfers_.empty();
 }
 
 void TftpSender::begin(TftpRequest request) {
   const auto id = request.id;
   auto file = contents(request);
-  if (!file) return report(id, std::unexpected(file.error()), 0);
+  if (!file) return orders_.report({id, std::unexpected(file.error()), 0});
   UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   // Connected: the kernel keeps the route, takes packets of the client alone, and reports that its port is closed.
   if (!socket || ::bind(socket.get(), reinterpret_cast<const sockaddr*>(&request.local), sizeof request.local) != 0 ||
       ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&request.peer), sizeof request.peer) != 0) {
-    return report(id, std::unexpected(system_fault(FaultKind::unreachable, "tftp.socket", "no socket for the transfer", errno)), 0);
+    return orders_.report({id, std::unexpected(system_fault(FaultKind::unreachable, "tftp.socket", "no socket for the transfer", errno)), 0});
   }
   auto transfer = std::make_unique<Transfer>(Transfer{id, std::move(socket), TftpExchange(request.size, request.terms), std::move(*file), std::move(request.offer), {}, {}});
   if (request.terms.windowsize > 1) transfer->segments = TftpBurst::can_segment(request.terms.blksize);
   epoll_event event{EPOLLIN, {.u64 = id}};
   if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, transfer->socket.get(), &event) != 0) {
-    return report(id, std::unexpected(system_fault(FaultKind::internal, "tftp.epoll", "the transfer cannot be watched", errno)), 0);
+    return orders_.report({id, std::unexpected(system_fault(FaultKind::internal, "tftp.epoll", "the transfer cannot be watched", errno)), 0});
   }
   auto& running = *transfer;
   transfers_.emplace(id, std::move(transfer));
@@ -181,15 +147,7 @@ void TftpSender::wait_for_room(Transfer& transfer, bool wait) {
 /// The caller takes it out of the table, which closes its socket.
 void TftpSender::end(Transfer& transfer, Result<TftpResult> result) {
   transfer.exchange.close();
-  report(transfer.id, std::move(result), transfer.exchange.malformed());
-}
-
-void TftpSender::report(std::uint32_t id, Result<TftpResult> result, std::uint64_t malformed) {
-  {
-    const std::lock_guard lock(mutex_);
-    outcomes_.push_back({id, std::move(result), malformed});
-  }
-  on_outcome_();
+  orders_.report({transfer.id, std::move(result), transfer.exchange.malformed()});
 }
 
 void TftpSender::look_at_deadlines() {

@@ -5,16 +5,14 @@
 
 #include <netinet/in.h>
 
-#include <atomic>
 #include <chrono>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <thread>
 #include <unordered_map>
 #include <vector>
 
-#include "pipeline/wakeup.hpp"
+#include "serve/orders.hpp"
 #include "serve/sent_file.hpp"
 #include "serve/tftp_burst.hpp"
 #include "serve/tftp_exchange.hpp"
@@ -52,10 +50,10 @@ class TftpSender {
   TftpSender(const TftpSender&) = delete;
   TftpSender& operator=(const TftpSender&) = delete;
 
-  void start(TftpRequest request);
+  void start(TftpRequest request) { orders_.request(std::move(request)); }
   /// Ends the transfer with an ERROR to its client; its outcome says so.
-  void cancel(std::uint32_t id);
-  std::vector<TftpOutcome> take_outcomes();
+  void cancel(std::uint32_t id) { orders_.cancel(id); }
+  std::vector<TftpOutcome> take_outcomes() { return orders_.take_outcomes(); }
   /// Ends every transfer so and the thread; their outcomes can be taken. Idempotent.
   void finish();
 
@@ -75,7 +73,8 @@ class TftpSender {
   };
 
   void work();
-  void take_orders();
+  /// Whether the thread goes on.
+  bool take_orders();
   void begin(TftpRequest request);
   Result<std::shared_ptr<SentFile>> contents(TftpRequest& request);
   void receive(Transfer& transfer);
@@ -83,12 +82,10 @@ class TftpSender {
   void send_due(Transfer& transfer);
   void wait_for_room(Transfer& transfer, bool wait);
   void end(Transfer& transfer, Result<TftpResult> result);
-  void report(std::uint32_t id, Result<TftpResult> result, std::uint64_t malformed);
   void look_at_deadlines();
   static void send_error(const Transfer& transfer, const TftpError& error);
 
-  std::function<void()> on_outcome_;
-  pipeline::Wakeup wakeup_;
+  Orders<TftpRequest, TftpOutcome> orders_;
   UniqueFd epoll_;
   TftpBurst burst_;
   std::unordered_map<std::uint32_t, std::unique_ptr<Transfer>> transfers_;
@@ -101,12 +98,6 @@ class TftpSender {
   std::vector<Shared> shared_;
   Time now_;
   Time next_look_;
-
-  std::mutex mutex_;  // of what follows
-  std::vector<TftpRequest> requests_;
-  std::vector<std::uint32_t> cancelled_;
-  std::vector<TftpOutcome> outcomes_;
-  bool stopping_ = false;
   std::thread thread_;
 };
 

@@ -1,10 +1,9 @@
 import { execFileSync, spawn, type ChildProcess } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
-import { createServer } from "node:net";
 import { availableParallelism, homedir, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { randomInt } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
+import { spawnTgtd } from "../test/unit/image/tgtd.ts";
 import { compare, type Comparison, type Report } from "./comparison.ts";
 
 /**
@@ -296,20 +295,7 @@ async function startTgtd(raised: boolean): Promise<Target> {
   const directory = mkdtempSync("/dev/shm/ironrack-bench.");
   const disk = join(directory, "disk");
   execFileSync("truncate", ["-s", String(DISK_BYTES), disk]);
-  const port = await freePort();
-  const control = String(randomInt(1000, 32_000));
-  const child = spawn("tgtd", ["-f", "--iscsi", `portal=127.0.0.1:${port}`, "-C", control], { stdio: "ignore" });
-  const admin = (line: string): void =>
-    void execFileSync("tgtadm", ["-C", control, ...line.split(" ")], { stdio: "pipe" });
-  for (let attempt = 0; ; attempt += 1) {
-    try {
-      admin("--op show --mode sys");
-      break;
-    } catch (error) {
-      if (attempt > 100) throw error;
-      await sleep(50);
-    }
-  }
+  const { process: child, port, admin } = await spawnTgtd();
   admin("--lld iscsi --op new --mode target --tid 1 -T iqn.2026-01.bench:disk");
   admin(`--lld iscsi --op new --mode logicalunit --tid 1 --lun 1 -b ${disk}`);
   if (raised) {
@@ -337,15 +323,6 @@ async function killed(child: ChildProcess): Promise<void> {
   const closed = new Promise((resolve) => child.once("close", resolve));
   child.kill("SIGKILL");
   await closed;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === "string") throw new Error("no port");
-  return address.port;
 }
 
 function makeImages(): void {

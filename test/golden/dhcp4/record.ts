@@ -3,35 +3,17 @@
  * the lab of the peer tests beside tcpdump; the first message of each type becomes a file of hex with its provenance.
  */
 import { execFileSync } from "node:child_process";
-import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { ByteReader } from "../../../src/core/byte-reader.ts";
 import { decodeMessage } from "../../../src/protocol/dhcp4/message.ts";
 import { readOption } from "../../../src/protocol/dhcp4/options.ts";
 import { BootLab } from "../../peer/boot-lab.ts";
-import { OVMF_CODE, OVMF_VARIABLES } from "../../rack/qemu-arguments.ts";
+import { firmwareOvmf, machine, TAP } from "../../peer/boot-machine.ts";
 
 const MAC = "52:54:00:79:00:77";
-const TAP = ["ip tuntap add tap0 mode tap", "ip link set tap0 master br0 up"];
-const QEMU = [
-  "qemu-system-x86_64",
-  "-machine",
-  "q35,smm=off,graphics=off",
-  "-accel",
-  "tcg,thread=multi",
-  "-cpu",
-  "max",
-  "-m",
-  "512",
-  "-nodefaults",
-  "-display",
-  "none",
-  "-no-reboot",
-  "-uuid",
-  "c1d7c0de-0001-4000-8000-000000000079",
-  "-netdev",
-  "tap,id=net0,ifname=tap0,script=no,downscript=no",
-];
+const NIC = `virtio-net-pci,netdev=net0,mac=${MAC},bootindex=1`;
+const NIC_WITHOUT_ROM = `${NIC},romfile=`;
 
 interface Recording {
   readonly name: string;
@@ -47,23 +29,6 @@ function packageVersion(name: string): string {
 
 async function untilAcks(lab: BootLab, count: number, within_s: number): Promise<void> {
   await lab.logged(() => lab.answers().filter((line) => line["answer"] === "ack").length >= count, within_s);
-}
-
-function ovmf(lab: BootLab): readonly string[] {
-  const variables = join(lab.directory, "vars.fd");
-  copyFileSync(OVMF_VARIABLES, variables);
-  return [
-    "-object",
-    "rng-random,id=rng0,filename=/dev/urandom",
-    "-device",
-    "virtio-rng-pci,rng=rng0",
-    "-drive",
-    `if=pflash,format=raw,unit=0,readonly=on,file=${OVMF_CODE}`,
-    "-drive",
-    `if=pflash,format=raw,unit=1,file=${variables}`,
-    "-device",
-    `virtio-net-pci,netdev=net0,mac=${MAC},bootindex=1,romfile=`,
-  ];
 }
 
 const recordings: readonly Recording[] = [
@@ -133,11 +98,7 @@ const recordings: readonly Recording[] = [
     how: "QEMU virtio-net-pci with its iPXE ROM under SeaBIOS",
     tap: true,
     run: async (lab) => {
-      await using _qemu = lab.enclosure.spawn("rack", [
-        ...QEMU,
-        "-device",
-        `virtio-net-pci,netdev=net0,mac=${MAC},bootindex=1`,
-      ]);
+      await using _qemu = machine(lab, NIC, []);
       await untilAcks(lab, 1, 90);
       await lab.wait(1);
     },
@@ -148,7 +109,7 @@ const recordings: readonly Recording[] = [
     how: "QEMU virtio-net-pci without ROM under OVMF: UEFI PXE over IPv4",
     tap: true,
     run: async (lab) => {
-      await using _qemu = lab.enclosure.spawn("rack", [...QEMU, ...ovmf(lab)]);
+      await using _qemu = machine(lab, NIC_WITHOUT_ROM, firmwareOvmf(lab));
       await lab.logged((line) => line["answer"] === "ack" && String(line["firmware"]).startsWith("pxe"), 120);
     },
   },
@@ -158,7 +119,7 @@ const recordings: readonly Recording[] = [
     how: "snponly.efi, chain-loaded by OVMF's PXE",
     tap: true,
     run: async (lab) => {
-      await using _qemu = lab.enclosure.spawn("rack", [...QEMU, ...ovmf(lab)]);
+      await using _qemu = machine(lab, NIC_WITHOUT_ROM, firmwareOvmf(lab));
       await lab.logged((line) => line["answer"] === "ack" && String(line["firmware"]).startsWith("ipxe"), 180);
     },
   },
@@ -168,7 +129,7 @@ const recordings: readonly Recording[] = [
     how: "QEMU without ROM under OVMF, loader withheld so that PXE fails: UEFI HTTP boot over IPv4",
     tap: true,
     run: async (lab) => {
-      await using _qemu = lab.enclosure.spawn("rack", [...QEMU, ...ovmf(lab)]);
+      await using _qemu = machine(lab, NIC_WITHOUT_ROM, firmwareOvmf(lab));
       await lab.logged((line) => line["answer"] === "ack" && String(line["firmware"]).startsWith("uefi-http"), 400);
     },
   },

@@ -4,9 +4,32 @@ import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { IscsiTarget } from "../../../src/image/stream.ts";
+import { freePort } from "../../free-port.ts";
 
 const IQN = "iqn.2026-01.test:stream";
 const SECRET = "secretsecret";
+
+/** tgtd (package tgt) on loopback, without a target yet; `admin` takes tgtadm's options. End it with SIGKILL. */
+export async function spawnTgtd(): Promise<{
+  readonly process: ChildProcess;
+  readonly port: number;
+  readonly admin: (options: string) => void;
+}> {
+  const port = await freePort();
+  const control = String(randomInt(1000, 32_000));
+  const process = spawn("tgtd", ["-f", "--iscsi", `portal=127.0.0.1:${port}`, "-C", control], { stdio: "ignore" });
+  const admin = (options: string): void =>
+    void execFileSync("tgtadm", ["-C", control, ...options.split(" ")], { stdio: "pipe" });
+  for (let attempt = 0; ; attempt += 1) {
+    try {
+      admin("--op show --mode sys");
+      return { process, port, admin };
+    } catch (error) {
+      if (attempt > 200) throw error;
+      await sleep(50);
+    }
+  }
+}
 
 /** tgtd (package tgt) on loopback with a LUN for each disk file, behind CHAP. */
 export class Tgtd implements Disposable {
@@ -19,20 +42,7 @@ export class Tgtd implements Disposable {
   }
 
   static async start(disks: readonly string[]): Promise<Tgtd> {
-    const port = await freePort();
-    const control = String(randomInt(1000, 32_000));
-    const process = spawn("tgtd", ["-f", "--iscsi", `portal=127.0.0.1:${port}`, "-C", control], { stdio: "ignore" });
-    const admin = (line: string): void =>
-      void execFileSync("tgtadm", ["-C", control, ...line.split(" ")], { stdio: "pipe" });
-    for (let attempt = 0; ; attempt += 1) {
-      try {
-        admin("--op show --mode sys");
-        break;
-      } catch (error) {
-        if (attempt > 200) throw error;
-        await sleep(50);
-      }
-    }
+    const { process, port, admin } = await spawnTgtd();
     admin(`--lld iscsi --op new --mode target --tid 1 -T ${IQN}`);
     for (const [index, disk] of disks.entries())
       admin(`--lld iscsi --op new --mode logicalunit --tid 1 --lun ${index + 1} -b ${disk}`);
@@ -107,14 +117,4 @@ export class Gate implements AsyncDisposable {
     this.#server.close();
     await once(this.#server, "close");
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
 }

@@ -23,6 +23,8 @@ import { OperationRunner } from "./conductor/operation-runner.ts";
 import { PowerControl } from "./conductor/power.ts";
 import { recover } from "./conductor/recovery.ts";
 import type { ConductorSettings } from "./conductor/settings.ts";
+import { loadBootTemplates } from "./config/boot-templates.ts";
+import { type Certificate, certificateDoubts, loadCertificate } from "./config/certificate.ts";
 import type { Config } from "./config/config.ts";
 import { ControlServer } from "./control/control-server.ts";
 import { type BootPolicy, defaultSignedLoaders, memoryTests } from "./domain/boot-plan.ts";
@@ -47,7 +49,6 @@ import { BootFiles } from "./service/boot-files.ts";
 import { BootHttp } from "./service/boot-http.ts";
 import type { BootSettings } from "./service/boot-lookup.ts";
 import { bootSecrets } from "./service/boot-secret.ts";
-import { loadBootTemplates } from "./service/boot-template.ts";
 import { DhcpService } from "./service/dhcp-service.ts";
 import { loaderConfigSource } from "./service/loader-config-source.ts";
 import { ProxyDhcpService } from "./service/proxy-dhcp-service.ts";
@@ -83,23 +84,31 @@ export interface ApplianceOptions {
 /** Everything the daemon is made of, opened in the order in which it is needed and closed in reverse. */
 export class Appliance implements AsyncDisposable {
   readonly #scope: Scope;
+  readonly #reload: () => void;
 
-  private constructor(scope: Scope) {
+  private constructor(scope: Scope, reload: () => void) {
     this.#scope = scope;
+    this.#reload = reload;
+  }
+
+  /** Takes up files that were renewed: the certificate of boot HTTP. What cannot be read stays as it is, and is logged. */
+  reload(): void {
+    this.#reload();
   }
 
   /** Serves when it resolves. What was opened is closed again when a part fails to. */
   static async open(options: ApplianceOptions): Promise<Appliance> {
     const scope = new Scope();
+    let reload: () => void;
     try {
-      await openParts(options, scope);
+      reload = await openParts(options, scope);
     } catch (error) {
       await scope
         .close()
         .catch((closing: unknown) => options.log.error("daemon.bug", { reason: toFault(closing).message }, closing));
       throw error;
     }
-    return new Appliance(scope);
+    return new Appliance(scope, reload);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -108,7 +117,8 @@ export class Appliance implements AsyncDisposable {
   }
 }
 
-async function openParts({ config, log: untraced, clock }: ApplianceOptions, scope: Scope): Promise<void> {
+/** Returns what `reload` does. */
+async function openParts({ config, log: untraced, clock }: ApplianceOptions, scope: Scope): Promise<() => void> {
   const random = new SystemRandom();
   const startedAt = instant(clock);
   const stateDir = config.appliance.stateDir;
@@ -166,7 +176,8 @@ async function openParts({ config, log: untraced, clock }: ApplianceOptions, sco
   });
 
   // The doors that machines and people use stand open before old work goes on: its agents may report at once.
-  parts.counters = await openBootServices({ config, clock, log, store, key }, scope);
+  const bootServices = await openBootServices({ config, clock, log, store, key }, scope);
+  parts.counters = bootServices.counters;
   const api = scope.use(
     new ApiServer({
       catalogue,
@@ -205,6 +216,7 @@ async function openParts({ config, log: untraced, clock }: ApplianceOptions, sco
   log.info("daemon.ready", { elapsed_ms: Math.round(clock.wall().getTime() - Date.parse(startedAt)) });
   sdNotify(`READY=1\nSTATUS=Serving ${config.boot.interface}`);
   scope.defer(keepWatchdog(clock));
+  return bootServices.reload;
 }
 
 /** Free space where the state is kept; the store needs some to promise anything. */
@@ -297,17 +309,25 @@ interface ServiceParts {
   readonly store: Store;
 }
 
-/** DHCP, TFTP and boot HTTP on the provisioning network; returns their counters. */
+interface BootServicesHandle {
+  readonly counters: () => JsonObject;
+  /** Reads the certificate of boot HTTP again. */
+  readonly reload: () => void;
+}
+
+/** DHCP, TFTP and boot HTTP on the provisioning network. */
 async function openBootServices(
   { config, clock, log, store, key }: ServiceParts & { readonly key: Uint8Array },
   scope: Scope,
-): Promise<() => JsonObject> {
+): Promise<BootServicesHandle> {
   const { boot, dhcp } = config;
   const { address } = boot.address;
+  const certificate = loadCertificate(boot);
   const loaders = new BootFiles({ named: loaderFiles(boot.loaderDirs), root: null });
   const settings: BootSettings = {
     policy: bootPolicy(config),
     httpPort: boot.httpPort,
+    httpsPort: certificate === null ? null : boot.httpsPort,
     apiPort: config.api.port,
     templates: loadBootTemplates(boot.templateDir),
     secrets: bootSecrets(key),
@@ -322,11 +342,32 @@ async function openBootServices(
       loaders,
       ramdisk: { kernel: boot.kernel, initrd: boot.initrd },
       isoDirectories: config.image.fileDirs,
-      listen: [{ address, port: boot.httpPort }],
+      listen: [
+        { address, port: boot.httpPort, identity: null },
+        ...(certificate === null ? [] : [{ address, port: boot.httpsPort, identity: certificate }]),
+      ],
       mostConnections: MOST_HTTP_CONNECTIONS,
     }),
   );
   await http.start();
+  const tellCertificate = (read: Certificate): void => {
+    const fields = { file: boot.httpsCertFile ?? "", valid_to: read.own.validTo };
+    log.info("http.certificate", fields);
+    for (const reason of certificateDoubts(read, address, clock.wall()))
+      log.warn("http.certificate", { ...fields, reason });
+  };
+  if (certificate !== null) tellCertificate(certificate);
+  const reload = (): void => {
+    if (certificate === null) return;
+    try {
+      const renewed = loadCertificate(boot);
+      if (renewed === null) return;
+      http.renew(renewed);
+      tellCertificate(renewed);
+    } catch (error) {
+      log.error("http.certificate-refused", { reason: toFault(error).message });
+    }
+  };
 
   const tftpSocket = await interfaceSocket(boot.interface, address, boot.tftpPort, false);
   const tftp = scope.use(
@@ -345,11 +386,12 @@ async function openBootServices(
   );
   tftp.start();
 
-  if (!dhcp.enabled) return () => ({ http: { ...http.counters() }, tftp: { ...tftp.counters() } });
+  const common = (): JsonObject => ({ http: { ...http.counters() }, tftp: { ...tftp.counters() } });
+  if (!dhcp.enabled) return { counters: common, reload };
   if (dhcp.proxy) {
     const proxy = scope.use(await openProxyDhcp({ config, clock, log, store }, settings));
     proxy.start();
-    return () => ({ dhcp: { ...proxy.counters() }, http: { ...http.counters() }, tftp: { ...tftp.counters() } });
+    return { counters: () => ({ dhcp: { ...proxy.counters() }, ...common() }), reload };
   }
   const everyone = { address: "0.0.0.0" as Ipv4Address, port: DHCP_PORT };
   const fd = bindUdpToInterface({ interface: boot.interface, ...everyone, broadcast: true });
@@ -380,7 +422,7 @@ async function openBootServices(
     }),
   );
   service.start();
-  return () => ({ dhcp: { ...service.counters() }, http: { ...http.counters() }, tftp: { ...tftp.counters() } });
+  return { counters: () => ({ dhcp: { ...service.counters() }, ...common() }), reload };
 }
 
 /** What to boot, for machines whose addresses another server gives out. */
@@ -452,6 +494,7 @@ function bootPolicy({ boot, dhcp }: Config): BootPolicy {
     ],
     signedLoaders: defaultSignedLoaders,
     ramdisks: ["i386", "x86_64"],
+    httpsFor: boot.httpsFor,
     kernelArguments: [console, boot.kernelArguments].filter((part) => part !== "").join(" "),
     debug: false,
   };

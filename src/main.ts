@@ -6,12 +6,14 @@ import { environment } from "./core/environment.ts";
 import { isFault } from "./core/fault.ts";
 import { openLog } from "./core/log.ts";
 import { VERSION } from "./core/version.ts";
-import { ConfigFault, loadConfig, problemLine } from "./config/load.ts";
-import { readBootTemplates, templateProblemLine } from "./service/boot-template.ts";
+import { checkWithFiles } from "./config/check.ts";
+import type { Config } from "./config/config.ts";
+import { problemLine } from "./config/load.ts";
 
 const HELP = `ironrackd: provisions the machines of this rack
 
-  ironrackd [--config FILE]           runs in the foreground until SIGTERM or SIGINT
+  ironrackd [--config FILE]           runs in the foreground until SIGTERM or SIGINT; SIGHUP: reads the certificate of boot
+                                      HTTP again
   ironrackd [--config FILE] --check-config
                                       names every problem of the configuration with its line and column
   ironrackd --version | --help
@@ -46,21 +48,20 @@ async function main(): Promise<number> {
     return 0;
   }
   const path = options.config ?? "/etc/ironrack/appliance.conf";
-  let config: ReturnType<typeof loadConfig>;
+  let checked: ReturnType<typeof checkWithFiles>;
   try {
-    config = loadConfig(path, {
+    checked = checkWithFiles(path, {
       secrets: options["check-config"] === true ? "optional" : "needed",
       credentialsDirectory: environment("CREDENTIALS_DIRECTORY"),
     });
   } catch (error) {
-    if (error instanceof ConfigFault) process.stderr.write(`${error.problems.map(problemLine).join("\n")}\n`);
-    else if (isFault(error)) process.stderr.write(`ironrackd: ${error.message}\n`);
-    else throw error;
+    if (!isFault(error)) throw error;
+    process.stderr.write(`ironrackd: ${error.message}\n`);
     return 3;
   }
-  const { problems } = readBootTemplates(config.boot.templateDir);
-  if (problems.length > 0) {
-    process.stderr.write(`${problems.map(templateProblemLine).join("\n")}\n`);
+  const { config, problems } = checked;
+  if (config === undefined || problems.length > 0) {
+    process.stderr.write(`${problems.map(problemLine).join("\n")}\n`);
     return 3;
   }
   if (options["check-config"] === true) {
@@ -71,7 +72,7 @@ async function main(): Promise<number> {
 }
 
 /** Opens the appliance, serves until a signal, closes in reverse. */
-async function run(config: ReturnType<typeof loadConfig>): Promise<number> {
+async function run(config: Config): Promise<number> {
   const log = openLog({ level: config.appliance.logLevel, journal: environment("JOURNAL_STREAM") !== undefined });
   const stop = new Promise<string>((resolve) => {
     for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => resolve(signal));
@@ -91,8 +92,11 @@ async function run(config: ReturnType<typeof loadConfig>): Promise<number> {
     process.stderr.write(`ironrackd: ${error instanceof Error ? error.message : String(error)}\n`);
     return 1;
   }
+  const reload = (): void => appliance.reload();
+  process.on("SIGHUP", reload);
   const signal = await stop;
   log.info("daemon.stopping", { reason: signal });
+  process.off("SIGHUP", reload);
   await appliance[Symbol.asyncDispose]();
   log.info("daemon.stopped");
   return 0;

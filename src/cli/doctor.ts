@@ -13,7 +13,9 @@ import {
 } from "../core/json.ts";
 import { seconds } from "../core/units.ts";
 import type { Config } from "../config/config.ts";
-import { checkConfig, problemLine } from "../config/load.ts";
+import { certificateDoubts, readCertificate } from "../config/certificate.ts";
+import { checkWithFiles } from "../config/check.ts";
+import { problemLine } from "../config/load.ts";
 import { durationWords, sizeWords } from "./event-words.ts";
 import { SocketTransport } from "./socket-transport.ts";
 import { objects } from "./verbs/node-reading.ts";
@@ -36,15 +38,16 @@ export interface DoctorParts {
 
 /** Looks at everything that commonly keeps an appliance from working, and says of each how it is and what to do. */
 export async function examine(parts: DoctorParts): Promise<readonly Finding[]> {
-  const { config, problems } = checkConfig(parts.configPath);
+  const { config, problems } = checkWithFiles(parts.configPath);
   const findings: Finding[] = problems.map((problem) => bad("config", problemLine(problem)));
-  if (config !== undefined) findings.push(good("config", `${parts.configPath} is right`));
+  if (config !== undefined && problems.length === 0) findings.push(good("config", `${parts.configPath} is right`));
   const socket = parts.socket ?? config?.control.socket ?? parts.defaultSocket;
   const daemon = await examineDaemon(socket, parts);
   findings.push(...daemon.findings);
   if (config !== undefined) {
     findings.push(...(await examineNetwork(config, daemon.status !== undefined)));
     findings.push(...(await examineFiles(config)));
+    findings.push(...examineCertificate(config, parts.clock));
     findings.push(...(await examineStore(config)));
   }
   findings.push(await examineClock(parts.clock));
@@ -107,6 +110,15 @@ function examineNodes(nodes: readonly JsonObject[]): readonly Finding[] {
   return findings.length > 0 ? findings : [good("nodes", `${nodes.length}, none failed`)];
 }
 
+function examineCertificate({ boot }: Config, clock: Clock): readonly Finding[] {
+  const { certificate } = readCertificate(boot, "optional");
+  if (certificate === null) return [];
+  const doubts = certificateDoubts(certificate, boot.address.address, clock.wall());
+  return doubts.length === 0
+    ? [good("certificate", `${boot.httpsCertFile} is valid until ${certificate.own.validTo}`)]
+    : doubts.map((doubt) => warning("certificate", `${boot.httpsCertFile}: ${doubt}`));
+}
+
 async function examineNetwork(config: Config, running: boolean): Promise<readonly Finding[]> {
   const { boot, dhcp, api } = config;
   const findings: Finding[] = [];
@@ -123,6 +135,9 @@ async function examineNetwork(config: Config, running: boolean): Promise<readonl
     { name: "TFTP", bound: udp.has(boot.tftpPort), port: `UDP ${boot.tftpPort}` },
     ...(dhcp.enabled ? [{ name: "DHCP", bound: udp.has(67), port: "UDP 67" }] : []),
     { name: "boot HTTP", bound: tcp.has(boot.httpPort), port: `TCP ${boot.httpPort}` },
+    ...(boot.httpsCertFile === null
+      ? []
+      : [{ name: "boot HTTPS", bound: tcp.has(boot.httpsPort), port: `TCP ${boot.httpsPort}` }]),
     { name: "REST", bound: tcp.has(api.port), port: `TCP ${api.port}` },
   ];
   const wrong = wanted.filter(({ bound }) => bound !== running);

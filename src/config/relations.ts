@@ -14,11 +14,26 @@ export function relations(config: Config, placeOf: (key: string) => Place): read
   }
   if (config.mqtt.password !== null && config.mqtt.username === null)
     problem("mqtt.password_file", "a password needs mqtt.username");
+  bootHttpsRelations(config, problem);
   if (config.api.port === config.boot.httpPort) problem("api.port", `is boot.http_port as well: ${config.api.port}`);
   return problems;
 }
 
 type Report = (key: string, message: string, at?: Place) => void;
+
+function bootHttpsRelations({ boot, api }: Config, problem: Report): void {
+  const { httpsCertFile: cert, httpsKeyFile: key, httpsPort: port } = boot;
+  if ((cert === null) !== (key === null)) {
+    const given = cert === null ? "boot.https_key_file" : "boot.https_cert_file";
+    problem(given, "https_cert_file and https_key_file come together");
+  }
+  if (cert === null || key === null) {
+    if (boot.httpsFor.length > 0) problem("boot.https_for", "needs boot.https_cert_file and boot.https_key_file");
+    return;
+  }
+  if (port === boot.httpPort) problem("boot.https_port", `is boot.http_port as well: ${port}`);
+  if (port === api.port) problem("boot.https_port", `is api.port as well: ${port}`);
+}
 
 function networkRelations({ boot, dhcp }: Config, problem: Report): void {
   const { address, prefix } = boot.address;

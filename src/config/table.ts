@@ -64,6 +64,22 @@ export const configTable = {
       "The appliance's own address on the provisioning network, with its prefix.",
     ),
     http_port: defaulted(tcpPort, 8081, "TCP port of the boot HTTP service."),
+    https_cert_file: optional(
+      absolutePath,
+      "/etc/ironrack/boot-cert.pem",
+      "PEM file with the certificate of the boot HTTP service and those that signed it; with https_key_file it serves TLS too. Read again at SIGHUP.",
+    ),
+    https_key_file: optional(
+      absolutePath,
+      "/etc/ironrack/boot-key.pem",
+      "PEM file with the key of https_cert_file, not encrypted. Read again at SIGHUP.",
+    ),
+    https_port: defaulted(tcpPort, 8443, "TCP port of boot HTTP over TLS, beside http_port."),
+    https_for: defaulted(
+      list(oneOf("uefi-http", "ipxe")),
+      [],
+      "Programs that trust the certificate on all machines of the rack, and are given https: URLs by DHCP: firmware that boots over HTTP, iPXE that says it has TLS.",
+    ),
     tftp_port: defaulted(tcpPort, 69, "UDP port of the TFTP service."),
     loader_dirs: defaulted(
       list(absolutePath),

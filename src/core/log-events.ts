@@ -27,6 +27,8 @@ export const logEvents = {
   "http.listening": "The boot HTTP service listens",
   "http.served": "A boot file or script was served",
   "http.refused": "A boot HTTP request was refused",
+  "http.certificate": "The certificate of boot HTTP was read; with `reason`, what machines may not like about it",
+  "http.certificate-refused": "The certificate of boot HTTP could not be read again; the former one stays in use",
   "api.listening": "The REST API listens",
   "api.request": "A REST request was answered",
   "api.failed": "A REST request failed",

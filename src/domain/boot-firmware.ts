@@ -11,6 +11,8 @@ export interface Firmware {
   readonly architecture: string;
   /** The program can load from http: URLs. */
   readonly http: boolean;
+  /** It may be able to load from https: URLs; UEFI firmware does not say. */
+  readonly https: boolean;
 }
 
 export const systemFirmware: Firmware = {
@@ -19,4 +21,5 @@ export const systemFirmware: Firmware = {
   processor: null,
   architecture: "none",
   http: false,
+  https: false,
 };

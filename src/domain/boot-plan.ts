@@ -18,6 +18,8 @@ export interface BootPolicy {
   readonly signedLoaders: readonly Loader[];
   /** Processors for which a ramdisk is there. */
   readonly ramdisks: readonly Processor[];
+  /** Programs of which the operator says that they trust our certificate, on every machine. */
+  readonly httpsFor: readonly Firmware["program"][];
   /** Kernel arguments for every machine: console and the like. */
   readonly kernelArguments: string;
   readonly debug: boolean;
@@ -46,7 +48,10 @@ export const memoryTests = { bios: "memtest86+x64.bin", efi: "memtest86+x64.efi"
 /** Our services as this machine reaches them. */
 export interface BootServices {
   readonly address: Ipv4Address;
-  readonly httpPort: number;
+  /** Root of boot HTTP, without a slash at the end: for who asked by TLS, that of TLS. */
+  readonly http: string;
+  /** Root of boot HTTP over TLS, for programs that can and trust us; null where there is none. */
+  readonly https: string | null;
   /** Root of the REST API, without a slash at the end. */
   readonly apiUrl: string;
 }
@@ -67,7 +72,7 @@ export type NetworkBoot =
   | { readonly kind: "silent"; readonly reason: string }
   | {
       readonly kind: "file";
-      /** A name for TFTP, or an http: URL. */
+      /** A name for TFTP, or an http: or https: URL. */
       readonly file: string;
       readonly by: "tftp" | "http";
       readonly server: Ipv4Address;
@@ -143,7 +148,7 @@ function firstFile(query: BootQuery, script: BootScript, reason: string): Networ
   const secure = wantsSecureBoot(node);
   if (secure && script.kind !== "linux")
     return { kind: "silent", reason: `${reason}; not under Secure Boot, where GRUB cannot start it` };
-  const http = httpRoot(services);
+  const http = httpRoot(query);
   const byHttp = { kind: "file", by: "http", server: services.address } as const;
   if (firmware.program === "ipxe" && firmware.http) {
     const file = `${http}/boot/${scriptName(mac)}`;
@@ -161,8 +166,9 @@ function firstFile(query: BootQuery, script: BootScript, reason: string): Networ
   return { kind: "file", file: loader.file, by: "tftp", server: services.address, vendorClass: null, reason: why };
 }
 
-function httpRoot(services: BootServices): string {
-  return `http://${services.address}:${services.httpPort}`;
+function httpRoot({ firmware, services, policy }: BootQuery): string {
+  const trusts = firmware.https && policy.httpsFor.includes(firmware.program);
+  return trusts ? (services.https ?? services.http) : services.http;
 }
 
 function isTrue(value: string | undefined): boolean {
@@ -173,8 +179,9 @@ function wantsSecureBoot(node: Node | undefined): boolean {
   return node !== undefined && isTrue(capability(node, "secure_boot"));
 }
 
-function ramdiskScript({ mac, node, services, policy }: BootQuery): BootScript {
-  const http = httpRoot(services);
+function ramdiskScript(query: BootQuery): BootScript {
+  const { mac, node, services, policy } = query;
+  const http = httpRoot(query);
   return {
     kind: "linux",
     of: "ramdisk",
@@ -191,8 +198,8 @@ function ramdiskScript({ mac, node, services, policy }: BootQuery): BootScript {
 }
 
 /** Below it lie the files that only this machine may have. */
-function ownFilesRoot({ services, secret }: BootQuery): string {
-  return `${httpRoot(services)}/own/${secret}/`;
+function ownFilesRoot(query: BootQuery): string {
+  return `${httpRoot(query)}/own/${query.secret}/`;
 }
 
 function instanceScript(query: BootQuery, node: Node): BootScript | undefined {
@@ -220,14 +227,14 @@ function instanceScript(query: BootQuery, node: Node): BootScript | undefined {
   }
 }
 
-function memoryTestScript({ services, policy }: BootQuery): BootScript {
-  const root = `${httpRoot(services)}/loader`;
+function memoryTestScript(query: BootQuery): BootScript {
+  const root = `${httpRoot(query)}/loader`;
   return {
     kind: "memory-test",
     bios: `${root}/${memoryTests.bios}`,
     efi: `${root}/${memoryTests.efi}`,
     // The same console as the ramdisk's; it knows no other argument of Linux.
-    arguments: policy.kernelArguments.split(/\s+/).filter((argument) => argument.startsWith("console=ttyS")),
+    arguments: query.policy.kernelArguments.split(/\s+/).filter((argument) => argument.startsWith("console=ttyS")),
   };
 }
 

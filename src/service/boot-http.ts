@@ -1,8 +1,9 @@
 import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { FileHandle } from "node:fs/promises";
 import type { AddressInfo, Socket } from "node:net";
+import { TLSSocket } from "node:tls";
 import { pipeline } from "node:stream/promises";
 import { type Ipv4Address, type MacAddress, parseMacAddress } from "../core/brand.ts";
 import { type Clock, throwIfAborted } from "../core/clock.ts";
@@ -10,10 +11,12 @@ import { Fault, isFault, toFault } from "../core/fault.ts";
 import type { Log } from "../core/log.ts";
 import { seconds } from "../core/units.ts";
 import { type Firmware, systemFirmware } from "../domain/boot-firmware.ts";
+import type { BootServices } from "../domain/boot-plan.ts";
 import { isBootUrl, networkInstance } from "../domain/network-instance.ts";
 import type { LeaseReader } from "../domain/store.ts";
 import { descriptorOf } from "../net/socket-descriptor.ts";
 import { type BootFile, type BootFiles, memoryFile, openBootFile, openFileIn } from "./boot-files.ts";
+import { type BootEndpoint, BootListener, type ServerIdentity } from "./boot-listener.ts";
 import { type BootDirectory, type BootSettings, findMachine, planFor, servicesAt } from "./boot-lookup.ts";
 import { isSameSecret, withoutBootSecret } from "./boot-secret.ts";
 import { entryScriptText } from "./boot-script.ts";
@@ -31,7 +34,7 @@ export interface BootHttpOptions {
   /** Where the ISOs lie that nodes may name by path. */
   readonly isoDirectories: readonly string[];
   /** Where to listen; each becomes a server of its own. */
-  readonly listen: readonly { readonly address: string; readonly port: number }[];
+  readonly listen: readonly BootEndpoint[];
   readonly mostConnections: number;
 }
 
@@ -43,8 +46,6 @@ export interface BootHttpCounters {
   readonly bytes: number;
 }
 
-const KEEP_ALIVE = 30_000;
-const HEADERS_TIMEOUT = 15_000;
 /** A client that takes nothing for so long is gone. */
 const STALLED = seconds(120);
 const CHUNK = 1024 * 1024;
@@ -65,10 +66,10 @@ const SCRIPT = /^\/boot\/([0-9a-fA-F]{2}(?:[-:][0-9a-fA-F]{2}){5})\.ipxe$/;
 /** The ISO that only this machine may have, below the secret that its script names. */
 const OWN_ISO = /^\/own\/([A-Za-z0-9_-]+)\/([0-9a-f]{2}(?:-[0-9a-f]{2}){5})\.iso$/;
 
-/** Loaders, scripts, kernel, initrd and ISOs over HTTP. */
+/** Loaders, scripts, kernel, initrd and ISOs over HTTP, with or without TLS. */
 export class BootHttp implements AsyncDisposable {
   readonly #options: BootHttpOptions;
-  readonly #servers: Server[] = [];
+  readonly #listeners: BootListener[] = [];
   readonly #sender = new FileSender();
   readonly #sending = new Set<Socket>();
   readonly #counts = { requests: 0, refused: 0, failed: 0, running: 0, bytes: 0 };
@@ -81,28 +82,43 @@ export class BootHttp implements AsyncDisposable {
   /** @throws Fault conflict when a port is taken */
   async start(): Promise<void> {
     for (const where of this.#options.listen) {
-      const server = createServer({ keepAliveTimeout: KEEP_ALIVE, headersTimeout: HEADERS_TIMEOUT, noDelay: true });
-      server.maxConnections = this.#options.mostConnections;
-      server.timeout = STALLED;
-      // Node sees nothing of what the sender sends, which gives up a client that takes nothing by itself.
-      server.on("timeout", (socket) => {
-        if (!this.#sending.has(socket)) socket.destroy();
+      const listener = new BootListener(where, { connections: this.#options.mostConnections, stalled: STALLED });
+      this.#answerAt(listener.server);
+      await listener.listen(where);
+      this.#listeners.push(listener);
+      this.#options.log.info("http.listening", {
+        address: where.address,
+        port: String(this.#portOf(listener.server)),
+        tls: where.identity !== null,
       });
-      server.on("request", (request, response) => void this.#answer(request, response));
-      server.on("clientError", (_error, socket) => {
-        this.#counts.refused += 1;
-        if (socket.writable) socket.end("HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
-        else socket.destroy();
-      });
-      await listen(server, where);
-      this.#servers.push(server);
-      this.#options.log.info("http.listening", { address: where.address, port: String(this.#portOf(server)) });
     }
+  }
+
+  #answerAt(server: Server): void {
+    // Node sees nothing of what the sender sends, which gives up a client that takes nothing by itself.
+    server.on("timeout", (socket) => {
+      if (!this.#sending.has(socket)) socket.destroy();
+    });
+    server.on("request", (request, response) => void this.#answer(request, response));
+    server.on("clientError", (_error, socket) => {
+      this.#counts.refused += 1;
+      if (socket.writable) socket.end("HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+      else socket.destroy();
+    });
+    server.on("tlsClientError", (error: Error, socket: Socket) => {
+      this.#counts.refused += 1;
+      this.#options.log.warn("http.refused", { peer: ipv4Of(socket.remoteAddress), reason: `TLS: ${error.message}` });
+    });
+  }
+
+  /** The certificate that TLS shows from the next connection on. */
+  renew(identity: ServerIdentity): void {
+    for (const listener of this.#listeners) listener.renew(identity);
   }
 
   /** The ports, in the order of `listen`; of use when 0 was asked for. */
   ports(): readonly number[] {
-    return this.#servers.map((server) => this.#portOf(server));
+    return this.#listeners.map(({ server }) => this.#portOf(server));
   }
 
   #portOf(server: Server): number {
@@ -164,8 +180,7 @@ export class BootHttp implements AsyncDisposable {
     if (path === "/ramdisk/kernel") return await openBootFile(this.#options.ramdisk.kernel);
     if (path === "/ramdisk/initrd") return await openBootFile(this.#options.ramdisk.initrd);
     if (path.startsWith("/loader/")) return await this.#options.loaders.open(path.slice("/loader/".length));
-    if (path === "/boot.ipxe")
-      return this.#rendered(entryScriptText(`http://${request.headers.host ?? ipv4Of(request.socket.localAddress)}`));
+    if (path === "/boot.ipxe") return this.#rendered(entryScriptText(rootAsAsked(request)));
     const [, secret, owner] = OWN_ISO.exec(path) ?? [];
     if (secret !== undefined && owner !== undefined) return await this.#iso(parseMacAddress(owner), secret, request);
     const name = SCRIPT.exec(path)?.[1];
@@ -176,7 +191,7 @@ export class BootHttp implements AsyncDisposable {
     const address = ipv4Of(request.socket.localAddress) as Ipv4Address;
     const { store, boot } = this.#options;
     const known = findMachine(store, mac);
-    const services = servicesAt(boot, address);
+    const services = servicesFor(request, servicesAt(boot, address));
     const plan = planFor(known, boot, { mac, firmware: askingIpxe, services });
     if (plan.confidential) this.#requireOwner(mac, request);
     return bootText("ipxe", { mac, known, plan, services }, boot.templates);
@@ -213,8 +228,8 @@ export class BootHttp implements AsyncDisposable {
   /** Running answers are cut off; their clients ask again. */
   [Symbol.asyncDispose](): Promise<void> {
     this.#closing ??= Promise.all(
-      this.#servers.map(
-        (server) =>
+      this.#listeners.map(
+        ({ server }) =>
           new Promise<void>((resolve) => {
             server.close(() => resolve());
             server.closeAllConnections();
@@ -307,25 +322,22 @@ const STATUS: Readonly<Partial<Record<Fault["kind"], number>>> = {
   unreachable: 499,
 };
 
-function listen(server: Server, where: { readonly address: string; readonly port: number }): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const failed = (error: Error): void =>
-      reject(
-        new Fault("conflict", "http.bind", `cannot listen on ${where.address}:${where.port}: ${error.message}`, {
-          cause: error,
-        }),
-      );
-    server.once("error", failed);
-    server.listen(where.port, where.address, () => {
-      server.off("error", failed);
-      resolve();
-    });
-  });
+function isTls(request: IncomingMessage): boolean {
+  return request.socket instanceof TLSSocket;
+}
+
+/** Who can ask by TLS loads by TLS. */
+function servicesFor(request: IncomingMessage, services: BootServices): BootServices {
+  return isTls(request) ? { ...services, http: services.https ?? services.http } : services;
+}
+
+function rootAsAsked(request: IncomingMessage): string {
+  return `${isTls(request) ? "https" : "http"}://${request.headers.host ?? ipv4Of(request.socket.localAddress)}`;
 }
 
 /** The path without query, with %XX read once. @throws Fault invalid */
 function pathOf(url: string): string {
-  const raw = url.replace(/^http:\/\/[^/]*/i, "").split(/[?#]/, 1)[0] ?? "";
+  const raw = url.replace(/^https?:\/\/[^/]*/i, "").split(/[?#]/, 1)[0] ?? "";
   let path: string;
   try {
     path = decodeURIComponent(raw);

@@ -4,12 +4,14 @@ import { type BootPlan, type BootPolicy, type BootServices, planBoot } from "../
 import type { Node, Port } from "../domain/node.ts";
 import type { NodeReader, PortReader } from "../domain/store.ts";
 import type { BootSecrets } from "./boot-secret.ts";
-import type { BootTemplates } from "./boot-template.ts";
+import type { BootTemplates } from "../domain/boot-template.ts";
 
 /** What the three boot services need to ask for a boot plan. */
 export interface BootSettings {
   readonly policy: BootPolicy;
   readonly httpPort: number;
+  /** null: there is no TLS. */
+  readonly httpsPort: number | null;
   readonly apiPort: number;
   readonly templates: BootTemplates;
   readonly secrets: BootSecrets;
@@ -34,7 +36,13 @@ export function findMachine(directory: BootDirectory, mac: MacAddress | null): K
 
 /** Our services as a machine finds them that reaches us at `address`. */
 export function servicesAt(settings: BootSettings, address: Ipv4Address): BootServices {
-  return { address, httpPort: settings.httpPort, apiUrl: `http://${address}:${settings.apiPort}` };
+  const { httpPort, httpsPort, apiPort } = settings;
+  return {
+    address,
+    http: `http://${address}:${httpPort}`,
+    https: httpsPort === null ? null : `https://${address}:${httpsPort}`,
+    apiUrl: `http://${address}:${apiPort}`,
+  };
 }
 
 /** The plan for a machine, asked by each of the three services with what it knows of the firmware. */

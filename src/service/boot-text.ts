@@ -6,7 +6,7 @@ import { ipxeText } from "../protocol/ipxe/script.ts";
 import { pxelinuxFile, pxelinuxText } from "../protocol/pxelinux/config.ts";
 import type { KnownMachine } from "./boot-lookup.ts";
 import { bootScriptText } from "./boot-script.ts";
-import { type BootTemplates, renderTemplate, type TemplateFormat, type TemplateKind } from "./boot-template.ts";
+import { type BootTemplates, renderTemplate, type TemplateFormat, type TemplateKind } from "../domain/boot-template.ts";
 import { grubFile, grubScriptText } from "./grub-script.ts";
 import { pxelinuxScriptText } from "./pxelinux-script.ts";
 import { tftpName } from "./tftp-name.ts";
@@ -61,7 +61,7 @@ export function bootText(format: TemplateFormat, machine: PlannedMachine, templa
     name: word(name),
     reason: word(plan.reason),
     server: services.address,
-    http: `http://${services.address}:${services.httpPort}`,
+    http: services.http,
     api: services.apiUrl,
   });
 }

@@ -35,10 +35,12 @@ export function firmwareOf(signs: FirmwareSigns): Firmware {
   };
   if (ipxe) {
     const http = signs.ipxe === undefined || signs.ipxe.size === 0 || ipxeAnnounces(signs.ipxe, "http");
-    return { ...described, program: "ipxe", http };
+    const https = signs.ipxe !== undefined && ipxeAnnounces(signs.ipxe, "https");
+    return { ...described, program: "ipxe", http, https };
   }
-  if (vendorClass.startsWith("HTTPClient")) return { ...described, program: "uefi-http", http: true };
-  if (vendorClass.startsWith("PXEClient")) return { ...described, program: "pxe", http: row?.by === "http" };
+  if (vendorClass.startsWith("HTTPClient")) return { ...described, program: "uefi-http", http: true, https: true };
+  if (vendorClass.startsWith("PXEClient"))
+    return { ...described, program: "pxe", http: row?.by === "http", https: false };
   return systemFirmware;
 }
 

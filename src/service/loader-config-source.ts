@@ -6,7 +6,7 @@ import type { BootServices } from "../domain/boot-plan.ts";
 import { rootedName } from "../protocol/tftp/file-name.ts";
 import { memoryFile, openBootFile } from "./boot-files.ts";
 import { type BootDirectory, type BootSettings, findMachine, planFor, servicesAt } from "./boot-lookup.ts";
-import type { TemplateFormat } from "./boot-template.ts";
+import type { TemplateFormat } from "../domain/boot-template.ts";
 import { bootText } from "./boot-text.ts";
 import type { TftpSource } from "./tftp-service.ts";
 

@@ -2,6 +2,7 @@
  * The three boot services as a program of their own, for tests that run it inside a network namespace: options as JSON in
  * the first argument, log lines on stdout, counters on SIGUSR1, an orderly end on SIGTERM.
  */
+import { readFileSync } from "node:fs";
 import {
   type Ipv4Address,
   ipv4FromNumber,
@@ -13,6 +14,7 @@ import { SystemClock } from "../../src/core/clock.ts";
 import { bindUdpToInterface, setPeerHardwareAddress } from "../../src/core/native-addon.ts";
 import type { JsonObject } from "../../src/core/json.ts";
 import { openLog } from "../../src/core/log.ts";
+import { Secret } from "../../src/core/secret.ts";
 import { Scope } from "../../src/core/scope.ts";
 import { millis, seconds } from "../../src/core/units.ts";
 import type { BootTarget } from "../../src/domain/boot-device.ts";
@@ -23,7 +25,8 @@ import { BatchSocket } from "../../src/net/batch-socket.ts";
 import { DatagramSocket } from "../../src/net/datagram.ts";
 import { BootFiles } from "../../src/service/boot-files.ts";
 import { bootSecrets } from "../../src/service/boot-secret.ts";
-import { noTemplates } from "../../src/service/boot-template.ts";
+import { noTemplates } from "../../src/domain/boot-template.ts";
+import type { ServerIdentity } from "../../src/service/boot-listener.ts";
 import { BootHttp } from "../../src/service/boot-http.ts";
 import { DhcpService, type DhcpServiceOptions, type DhcpSubnet } from "../../src/service/dhcp-service.ts";
 import { ProxyDhcpService } from "../../src/service/proxy-dhcp-service.ts";
@@ -68,6 +71,13 @@ export interface BootServerOptions {
   readonly initrd: string;
   readonly kernelArguments: string;
   readonly httpPort: number;
+  /** Boot HTTP over TLS as well, and who is given its URLs. */
+  readonly tls?: {
+    readonly port: number;
+    readonly cert: string;
+    readonly key: string;
+    readonly for: readonly ("uefi-http" | "ipxe")[];
+  };
   /** Addresses come from somebody else's DHCP server. */
   readonly proxy: boolean;
   /** null: in memory. */
@@ -99,10 +109,12 @@ async function main(options: BootServerOptions): Promise<void> {
       loaders: defaultLoaders,
       signedLoaders: defaultSignedLoaders,
       ramdisks: ["i386" as const, "x86_64" as const],
+      httpsFor: options.tls?.for ?? [],
       kernelArguments: options.kernelArguments,
       debug: false,
     },
     httpPort: options.httpPort,
+    httpsPort: options.tls?.port ?? null,
     apiPort: 6385,
     templates: noTemplates,
     secrets: bootSecrets(new Uint8Array(32)),
@@ -117,7 +129,12 @@ async function main(options: BootServerOptions): Promise<void> {
       loaders: files,
       ramdisk: { kernel: options.kernel, initrd: options.initrd },
       isoDirectories: options.isoDirectories ?? [],
-      listen: [{ address: options.address, port: options.httpPort }],
+      listen: [
+        { address: options.address, port: options.httpPort, identity: null },
+        ...(options.tls === undefined
+          ? []
+          : [{ address: options.address, port: options.tls.port, identity: identityOf(options.tls) }]),
+      ],
       mostConnections: 1024,
     }),
   );
@@ -169,6 +186,10 @@ async function main(options: BootServerOptions): Promise<void> {
   });
   process.on("SIGTERM", () => void scope.close());
   process.stdout.write(`${JSON.stringify({ event: "test.ready" })}\n`);
+}
+
+function identityOf({ cert, key }: { readonly cert: string; readonly key: string }): ServerIdentity {
+  return { cert: readFileSync(cert, "utf8"), key: new Secret(readFileSync(key, "utf8")) };
 }
 
 async function dhcpService(

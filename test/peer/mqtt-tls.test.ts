@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -10,6 +9,7 @@ import { SystemRandom } from "../../src/core/random.ts";
 import { Secret } from "../../src/core/secret.ts";
 import { seconds } from "../../src/core/units.ts";
 import { SiteTransport } from "../../src/cli/site-transport.ts";
+import { CertificateAuthority } from "../certificates.ts";
 import { Broker } from "./broker.ts";
 import { clock, openRack } from "./rack.ts";
 import { eventually } from "./site.ts";
@@ -21,44 +21,9 @@ function certificates(directory: string): {
   readonly key: string;
   readonly strangerCa: string;
 } {
-  const openssl = (...args: readonly string[]): void =>
-    void execFileSync("openssl", args, { cwd: directory, stdio: "ignore" });
-  const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
-  for (const name of ["ca", "stranger"])
-    openssl(
-      "req",
-      "-x509",
-      ...key,
-      "-keyout",
-      `${name}.key`,
-      "-out",
-      `${name}.pem`,
-      "-days",
-      "1",
-      "-subj",
-      `/CN=${name}`,
-    );
-  writeFileSync(join(directory, "san"), "subjectAltName=IP:127.0.0.1\n");
-  for (const name of ["broker", "rack"]) {
-    openssl("req", ...key, "-keyout", `${name}.key`, "-out", `${name}.csr`, "-subj", `/CN=${name}`);
-    openssl(
-      "x509",
-      "-req",
-      "-in",
-      `${name}.csr`,
-      "-CA",
-      "ca.pem",
-      "-CAkey",
-      "ca.key",
-      "-CAcreateserial",
-      "-days",
-      "1",
-      "-extfile",
-      "san",
-      "-out",
-      `${name}.pem`,
-    );
-  }
+  const authority = new CertificateAuthority(directory, "ca");
+  new CertificateAuthority(directory, "stranger");
+  for (const name of ["broker", "rack"]) authority.issue(name, "IP:127.0.0.1");
   const read = (name: string): string => readFileSync(join(directory, name), "utf8");
   return { ca: read("ca.pem"), cert: read("rack.pem"), key: read("rack.key"), strangerCa: read("stranger.pem") };
 }

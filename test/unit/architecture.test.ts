@@ -18,8 +18,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   api: ["core", "protocol", "domain", "conductor", "net"],
   mqtt: ["core", "protocol", "domain", "conductor", "net"],
   control: ["core", "protocol", "domain", "conductor", "net"],
-  // protocol: the table of DHCP options is what [dhcp.options] is read by.
-  config: ["core", "protocol"],
+  // protocol: the table of DHCP options is what [dhcp.options] is read by; domain: what a boot template may say.
+  config: ["core", "protocol", "domain"],
   cli: ["core", "domain", "config", "store", "net", "protocol"],
 };
 

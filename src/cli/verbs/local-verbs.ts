@@ -2,7 +2,8 @@ import { type Command, Option } from "commander";
 import { toFault } from "../../core/fault.ts";
 import { isJsonObject, property, stringProperty } from "../../core/json.ts";
 import { seconds } from "../../core/units.ts";
-import { checkConfig, loadConfig, problemLine } from "../../config/load.ts";
+import { checkWithFiles } from "../../config/check.ts";
+import { loadConfig, problemLine } from "../../config/load.ts";
 import { BASH_COMPLETION, complete } from "../completion.ts";
 import { type CliParts, report } from "../context.ts";
 import { dhcpServers, staticBoot } from "../dhcp-config.ts";
@@ -52,7 +53,7 @@ export function addLocalVerbs(program: Command, cli: CliParts): void {
     .option("--json", "print JSON, for programs")
     .action((file: string | undefined, options: { readonly json?: boolean }) => {
       const path = file ?? program.opts<LocalOptions>().config;
-      const { problems } = checkConfig(path);
+      const { problems } = checkWithFiles(path);
       if (options.json === true) terminal.out(`${JSON.stringify({ problems })}\n`);
       else if (problems.length === 0) terminal.out(`${path}: no problems\n`);
       else for (const problem of problems) terminal.err(`${problemLine(problem)}\n`);

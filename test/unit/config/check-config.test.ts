@@ -7,8 +7,9 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 
 const MAIN = fileURLToPath(new URL("../../../src/main.js", import.meta.url));
+const CLI = fileURLToPath(new URL("../../../src/cli/main.js", import.meta.url));
 
-test("ironrackd --check-config names the mistakes of boot templates too, and ends with status 3", () => {
+test("ironrackd --check-config and ironrack config check name the mistakes of boot templates too, with status 3 and 2", () => {
   const directory = mkdtempSync(join(tmpdir(), "ironrack-check-"));
   try {
     const templates = join(directory, "boot.d");
@@ -24,6 +25,8 @@ test("ironrackd --check-config names the mistakes of boot templates too, and end
     const { status, stderr } = check();
     assert.equal(status, 3);
     assert.match(stderr, /disk\.ipxe:2:6: \{\{status\}\} is unknown; there are mac, /);
+    const verb = spawnSync(process.execPath, [CLI, "config", "check", config], { encoding: "utf8" });
+    assert.deepEqual({ status: verb.status, stderr: verb.stderr }, { status: 2, stderr });
   } finally {
     rmSync(directory, { recursive: true });
   }

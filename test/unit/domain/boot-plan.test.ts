@@ -18,12 +18,32 @@ const policy: BootPolicy = {
   loaders: defaultLoaders,
   signedLoaders: defaultSignedLoaders,
   ramdisks: ["i386", "x86_64", "arm64"],
+  httpsFor: [],
   kernelArguments: "console=ttyS0",
   debug: false,
 };
-const services = { address: parseIpv4Address("10.0.0.1"), httpPort: 8080, apiUrl: "http://10.0.0.1:6385" };
-const bios: Firmware = { program: "pxe", platform: "bios", processor: "i386", architecture: "x86 BIOS", http: false };
-const uefi: Firmware = { program: "pxe", platform: "efi", processor: "x86_64", architecture: "x64 UEFI", http: false };
+const services = {
+  address: parseIpv4Address("10.0.0.1"),
+  http: "http://10.0.0.1:8080",
+  https: null,
+  apiUrl: "http://10.0.0.1:6385",
+};
+const bios: Firmware = {
+  program: "pxe",
+  platform: "bios",
+  processor: "i386",
+  architecture: "x86 BIOS",
+  http: false,
+  https: false,
+};
+const uefi: Firmware = {
+  program: "pxe",
+  platform: "efi",
+  processor: "x86_64",
+  architecture: "x64 UEFI",
+  http: false,
+  https: false,
+};
 const ipxe: Firmware = { ...uefi, program: "ipxe", http: true };
 const SCRIPT = "http://10.0.0.1:8080/boot/52-54-00-00-00-07.ipxe";
 

@@ -1,21 +1,25 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync, readFileSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { type IncomingMessage, request } from "node:http";
 import { connect } from "node:net";
+import { connect as connectTls } from "node:tls";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { SystemClock } from "../../../src/core/clock.ts";
 import { silentLog } from "../../../src/core/log.ts";
 import { SeededRandom } from "../../../src/core/random.ts";
+import { Secret } from "../../../src/core/secret.ts";
 import { Scope } from "../../../src/core/scope.ts";
 import { millis } from "../../../src/core/units.ts";
 import { defaultLoaders, defaultSignedLoaders } from "../../../src/domain/boot-plan.ts";
 import { BootFiles } from "../../../src/service/boot-files.ts";
 import { bootSecrets } from "../../../src/service/boot-secret.ts";
-import { noTemplates } from "../../../src/service/boot-template.ts";
+import { noTemplates } from "../../../src/domain/boot-template.ts";
+import type { ServerIdentity } from "../../../src/service/boot-listener.ts";
 import { BootHttp } from "../../../src/service/boot-http.ts";
 import { openMemoryStore } from "../../../src/store/memory-store.ts";
+import { CertificateAuthority } from "../../certificates.ts";
 import { aMac, aNode, aPort } from "../../conformance/store-contract.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "ironrack-http-"));
@@ -31,7 +35,7 @@ interface Rig extends AsyncDisposable {
   readonly port: number;
 }
 
-async function open(): Promise<Rig> {
+async function open(identity: ServerIdentity | null = null): Promise<Rig> {
   const scope = new Scope();
   const store = scope.use(openMemoryStore({ clock }));
   const node = aNode(1, { bootTarget: "ramdisk" });
@@ -50,10 +54,12 @@ async function open(): Promise<Rig> {
           loaders: defaultLoaders,
           signedLoaders: defaultSignedLoaders,
           ramdisks: ["i386", "x86_64"],
+          httpsFor: [],
           kernelArguments: "",
           debug: false,
         },
         httpPort: 8080,
+        httpsPort: null,
         apiPort: 6385,
         templates: noTemplates,
         secrets: bootSecrets(new Uint8Array(32)),
@@ -61,7 +67,7 @@ async function open(): Promise<Rig> {
       loaders: new BootFiles({ named: new Map(), root: null }),
       ramdisk: { kernel, initrd },
       isoDirectories: [],
-      listen: [{ address: "127.0.0.1", port: 0 }],
+      listen: [{ address: "127.0.0.1", port: 0, identity }],
       mostConnections: 64,
     }),
   );
@@ -180,4 +186,47 @@ test("a kernel that is not there is 404, and closing ends what runs", async () =
   const cut = new Promise<unknown>((resolve) => answered.on("error", resolve));
   answered.resume();
   assert.match(String(await cut), /aborted/);
+});
+
+/** The whole answer to one request over TLS, and whose certificate was shown. */
+function getByTls(
+  port: number,
+  ca: string,
+  path: string,
+): Promise<{ readonly subject: string; readonly text: string }> {
+  return new Promise((resolve, reject) => {
+    const socket = connectTls({ port, host: "127.0.0.1", ca }, () => {
+      socket.write(`GET ${path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`);
+    });
+    const subject = (): string => String(socket.getPeerX509Certificate()?.subject);
+    let text = "";
+    let shown = "";
+    socket.once("secureConnect", () => {
+      shown = subject();
+    });
+    socket.setEncoding("latin1").on("data", (part: string) => {
+      text += part;
+    });
+    socket.once("end", () => resolve({ subject: shown, text }));
+    socket.once("error", reject);
+  });
+}
+
+test("a renewed certificate is shown from the next connection on; the one that runs ends well", async () => {
+  const authority = new CertificateAuthority(directory, "ca");
+  const identity = (name: string): ServerIdentity => {
+    const { cert, key } = authority.issue(name, "IP:127.0.0.1");
+    return { cert: readFileSync(cert, "utf8"), key: new Secret(readFileSync(key, "utf8")) };
+  };
+  await using rig = await open(identity("first"));
+  const ca = readFileSync(authority.file, "utf8");
+  const running = getByTls(rig.port, ca, "/ramdisk/initrd");
+  const before = await getByTls(rig.port, ca, "/ramdisk/kernel");
+  assert.equal(before.subject, "CN=first");
+  assert.match(before.text, /^HTTP\/1\.1 200 OK[\s\S]*\r\n\r\nkernel$/);
+  rig.http.renew(identity("second"));
+  assert.equal((await getByTls(rig.port, ca, "/ramdisk/kernel")).subject, "CN=second");
+  const { subject, text } = await running;
+  assert.equal(subject, "CN=first");
+  assert.equal(text.length - text.indexOf("\r\n\r\n") - 4, statSync(initrd).size);
 });

@@ -4,17 +4,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
 import { parseIpv4Address } from "../../../src/core/brand.ts";
+import { loadBootTemplates, readBootTemplates } from "../../../src/config/boot-templates.ts";
+import { problemLine } from "../../../src/config/load.ts";
 import { systemFirmware } from "../../../src/domain/boot-firmware.ts";
 import { defaultLoaders, defaultSignedLoaders } from "../../../src/domain/boot-plan.ts";
+import { noTemplates, type TemplateFormat } from "../../../src/domain/boot-template.ts";
 import type { Node } from "../../../src/domain/node.ts";
 import { planFor } from "../../../src/service/boot-lookup.ts";
-import {
-  loadBootTemplates,
-  noTemplates,
-  readBootTemplates,
-  templateProblemLine,
-  type TemplateFormat,
-} from "../../../src/service/boot-template.ts";
 import { bootText } from "../../../src/service/boot-text.ts";
 import { aMac, aNode, aPort } from "../../conformance/store-contract.ts";
 
@@ -29,7 +25,7 @@ function write(name: string, text: string): void {
 }
 
 function problems(): readonly string[] {
-  return readBootTemplates(directory).problems.map(templateProblemLine);
+  return readBootTemplates(directory).problems.map(problemLine);
 }
 
 function text(format: TemplateFormat, node: Partial<Node>): string {
@@ -40,15 +36,22 @@ function text(format: TemplateFormat, node: Partial<Node>): string {
       loaders: defaultLoaders,
       signedLoaders: defaultSignedLoaders,
       ramdisks: ["x86_64"] as const,
+      httpsFor: [],
       kernelArguments: "console=ttyS0",
       debug: false,
     },
     httpPort: 8080,
+    httpsPort: null,
     apiPort: 6385,
     templates,
     secrets: () => "s3cret",
   };
-  const services = { address: parseIpv4Address("10.0.0.1"), httpPort: 8080, apiUrl: "http://10.0.0.1:6385" };
+  const services = {
+    address: parseIpv4Address("10.0.0.1"),
+    http: "http://10.0.0.1:8080",
+    https: null,
+    apiUrl: "http://10.0.0.1:6385",
+  };
   const mac = aMac(7);
   const full = aNode(7, node);
   const known = { node: full, port: aPort(7, full.uuid) };

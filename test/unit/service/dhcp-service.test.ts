@@ -16,7 +16,7 @@ import { type Dhcp4Message, decodeMessage, encodeMessage, UNSPECIFIED } from "..
 import { encodeOptions, type OptionValues, readOption } from "../../../src/protocol/dhcp4/options.ts";
 import { DhcpService, type DhcpServiceOptions } from "../../../src/service/dhcp-service.ts";
 import { bootSecrets } from "../../../src/service/boot-secret.ts";
-import { noTemplates } from "../../../src/service/boot-template.ts";
+import { noTemplates } from "../../../src/domain/boot-template.ts";
 import { openMemoryStore } from "../../../src/store/memory-store.ts";
 import { aNode, aPort } from "../../conformance/store-contract.ts";
 
@@ -105,10 +105,12 @@ class Rig implements AsyncDisposable {
             loaders: defaultLoaders,
             signedLoaders: defaultSignedLoaders,
             ramdisks: ["i386", "x86_64", "arm64"],
+            httpsFor: [],
             kernelArguments: "",
             debug: false,
           },
           httpPort: 8080,
+          httpsPort: null,
           apiPort: 6385,
           templates: noTemplates,
           secrets: bootSecrets(new Uint8Array(32)),

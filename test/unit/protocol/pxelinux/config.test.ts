@@ -4,7 +4,12 @@ import { parseIpv4Address } from "../../../../src/core/brand.ts";
 import { renderPxelinuxConfig } from "../../../../src/protocol/pxelinux/config.ts";
 import { pxelinuxScriptText } from "../../../../src/service/pxelinux-script.ts";
 
-const services = { address: parseIpv4Address("10.0.0.1"), httpPort: 8080, apiUrl: "http://10.0.0.1:6385" };
+const services = {
+  address: parseIpv4Address("10.0.0.1"),
+  http: "http://10.0.0.1:8080",
+  https: null,
+  apiUrl: "http://10.0.0.1:6385",
+};
 
 test("text from outside does not end its line", () => {
   assert.equal(

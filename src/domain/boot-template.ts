@@ -1,7 +1,3 @@
-import { readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
-import { Fault } from "../core/fault.ts";
-
 /** What a machine boots that the operator may write a template for. */
 export type TemplateKind = "ramdisk" | "disk";
 export type TemplateFormat = "ipxe" | "grub" | "pxelinux";
@@ -30,12 +26,7 @@ export type BootTemplates = ReadonlyMap<TemplateName, BootTemplate>;
 
 export const noTemplates: BootTemplates = new Map();
 
-export interface TemplateProblem {
-  readonly at: { readonly file: string; readonly line: number; readonly column: number };
-  readonly message: string;
-}
-
-const NAMES: readonly TemplateName[] = [
+export const templateNames: readonly TemplateName[] = [
   "ramdisk.ipxe",
   "ramdisk.grub",
   "ramdisk.pxelinux",
@@ -43,66 +34,14 @@ const NAMES: readonly TemplateName[] = [
   "disk.grub",
   "disk.pxelinux",
 ];
-/** What looks like a template and is none would be a mistake that nobody sees. */
-const LIKE_A_TEMPLATE = /\.(ipxe|grub|pxelinux)$/;
 const LARGEST = 65_536;
 
 export function renderTemplate(template: BootTemplate, values: TemplateValues): string {
   return template.map((part) => (typeof part === "string" ? part : (values[part.placeholder] ?? ""))).join("");
 }
 
-/** The operator's templates; none where the directory is absent. @throws Fault invalid with a line for each problem */
-export function loadBootTemplates(directory: string): BootTemplates {
-  const { templates, problems } = readBootTemplates(directory);
-  if (problems.length > 0) throw new Fault("invalid", "boot.template", problems.map(templateProblemLine).join("\n"));
-  return templates;
-}
-
-/** `FILE:LINE:COLUMN: what is wrong` */
-export function templateProblemLine({ at, message }: TemplateProblem): string {
-  return `${at.file}:${at.line}:${at.column}: ${message}`;
-}
-
-export function readBootTemplates(directory: string): {
-  readonly templates: BootTemplates;
-  readonly problems: readonly TemplateProblem[];
-} {
-  const templates = new Map<TemplateName, BootTemplate>();
-  const problems: TemplateProblem[] = [];
-  const problem = (file: string, message: string, line = 1, column = 1): void =>
-    void problems.push({ at: { file, line, column }, message });
-  for (const name of listed(directory, problem)) {
-    const path = join(directory, name);
-    const known = NAMES.find((one) => one === name);
-    if (known === undefined) {
-      problem(path, `is no template's name; these are: ${NAMES.join(", ")}`);
-      continue;
-    }
-    try {
-      templates.set(
-        known,
-        parseTemplate(known, readFileSync(path, "utf8"), (...what) => problem(path, ...what)),
-      );
-    } catch (error) {
-      problem(path, `cannot be read: ${(error as NodeJS.ErrnoException).code ?? (error as Error).message}`);
-    }
-  }
-  return { templates, problems };
-}
-
-function listed(directory: string, problem: (file: string, message: string) => void): readonly string[] {
-  try {
-    return readdirSync(directory)
-      .filter((name) => LIKE_A_TEMPLATE.test(name))
-      .sort();
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code !== "ENOENT") problem(directory, `cannot be read: ${String(code)}`);
-    return [];
-  }
-}
-
-function parseTemplate(
+/** The template in this text; each mistake goes to `problem`. */
+export function parseTemplate(
   name: TemplateName,
   text: string,
   problem: (message: string, line?: number, column?: number) => void,

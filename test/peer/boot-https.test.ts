@@ -1,0 +1,111 @@
+import assert from "node:assert/strict";
+import { X509Certificate } from "node:crypto";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import { CertificateAuthority } from "../certificates.ts";
+import { BootLab, SERVER } from "./boot-lab.ts";
+import { fetched, firmwareOvmf, machine, TAP } from "./boot-machine.ts";
+
+const MAC = "52:54:00:79:00:7a";
+const PORT = 8443;
+const URL = `https://${SERVER}:${PORT}`;
+
+/** @source UEFI 2.10 §32.4.1: EFI_SIGNATURE_LIST with one X.509 certificate, as QEMU's etc/edk2/https/cacerts takes it */
+function signatureList(pem: string): Buffer {
+  const der = new X509Certificate(pem).raw;
+  const x509 = Buffer.from("a159c0a5e494a74a87b5ab155c2bf072", "hex");
+  const owner = Buffer.alloc(16);
+  const sizes = Buffer.alloc(12);
+  sizes.writeUInt32LE(16 + 12 + 16 + der.length, 0);
+  sizes.writeUInt32LE(16 + der.length, 8);
+  return Buffer.concat([x509, sizes, owner, der]);
+}
+
+interface Trust extends Disposable {
+  readonly ca: string;
+  readonly directory: string;
+  readonly tls: { readonly port: number; readonly cert: string; readonly key: string };
+}
+
+function trust(): Trust {
+  const directory = mkdtempSync(join(tmpdir(), "ironrack-https-"));
+  const authority = new CertificateAuthority(directory, "ca", "rsa");
+  return {
+    ca: authority.file,
+    directory,
+    tls: { port: PORT, ...authority.issue("boot", `IP:${SERVER}`) },
+    [Symbol.dispose]: () => rmSync(directory, { recursive: true }),
+  };
+}
+
+test("over TLS curl gets files and parts of them byte by byte, and scripts whose URLs are https too", async () => {
+  using trusted = trust();
+  await using lab = await BootLab.open(
+    { nodes: [{ mac: MAC, bootTarget: "ramdisk" }], tls: { ...trusted.tls, for: [] } },
+    ["ip -n site addr add 10.79.0.9/24 dev eth0"],
+  );
+  const curl = async (...argv: readonly string[]): Promise<string> =>
+    (await lab.client(["curl", "-sS", "-m", "20", "--cacert", trusted.ca, ...argv])).stdout;
+  const initrd = readFileSync(join(lab.directory, "initrd"));
+  const got = join(lab.directory, "got");
+  await curl("-o", got, `${URL}/ramdisk/initrd`);
+  assert.deepEqual(readFileSync(got), initrd);
+  await curl("-o", got, "-r", "1000-2500000", `${URL}/ramdisk/initrd`);
+  assert.deepEqual(readFileSync(got), initrd.subarray(1000, 2_500_001));
+  const connects = await curl(
+    "-o",
+    got,
+    "-o",
+    got,
+    "-w",
+    "%{num_connects} ",
+    `${URL}/ramdisk/initrd`,
+    `${URL}/boot.ipxe`,
+  );
+  assert.equal(connects.trim(), "1 0");
+  assert.match(readFileSync(got, "utf8"), new RegExp(`^chain --autofree ${URL}/boot/`, "m"));
+  const script = await curl(`${URL}/boot/${MAC}.ipxe`);
+  assert.match(
+    script,
+    new RegExp(`^kernel ${URL}/ramdisk/kernel initrd=initrd ipa-api-url=http://${SERVER}:6385 `, "m"),
+  );
+  const plain = await curl(`http://${SERVER}:8080/boot/${MAC}.ipxe`);
+  assert.match(plain, new RegExp(`^kernel http://${SERVER}:8080/ramdisk/kernel`, "m"));
+  await assert.rejects(
+    lab.client(["curl", "-s", `${URL}/ramdisk/kernel`]),
+    /exit status 60/, // "peer certificate cannot be authenticated"
+  );
+});
+
+test("OVMF with the authority enrolled loads snponly.efi by HTTPS; iPXE without TLS goes on by HTTP", async () => {
+  using trusted = trust();
+  await using lab = await BootLab.open(
+    {
+      nodes: [{ mac: MAC, bootTarget: "ramdisk" }],
+      kernel: "/usr/lib/ipxe/ipxe.efi",
+      tls: { ...trusted.tls, for: ["uefi-http", "ipxe"] },
+    },
+    TAP,
+  );
+  const authorities = join(trusted.directory, "ca.esl");
+  writeFileSync(authorities, signatureList(readFileSync(trusted.ca, "utf8")));
+  const noPxe = ["IPv4", "IPv6"].flatMap((family) => [
+    "-fw_cfg",
+    `name=opt/org.tianocore/${family}PXESupport,string=no`,
+  ]);
+  await using _qemu = machine(lab, `virtio-net-pci,netdev=net0,mac=${MAC},bootindex=1,romfile=`, [
+    ...firmwareOvmf(lab),
+    ...noPxe,
+    "-fw_cfg",
+    `name=etc/edk2/https/cacerts,file=${authorities}`,
+  ]);
+  await fetched(lab, `/boot/${MAC.replaceAll(":", "-")}.ipxe`, 200);
+  await fetched(lab, "/loader/snponly.efi", 1);
+  const offers = [...new Set(lab.answers().map((line) => `${line["firmware"]}: ${line["boot"]}`))];
+  assert.deepEqual(offers.slice(0, 2), [
+    `uefi-http x64 UEFI, HTTP: ${URL}/loader/snponly.efi`,
+    `ipxe x64 UEFI: http://${SERVER}:8080/boot/${MAC.replaceAll(":", "-")}.ipxe`,
+  ]);
+});

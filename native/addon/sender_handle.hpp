@@ -1,5 +1,5 @@
 // A sender of native/serve as JavaScript sees it: { start(request), cancel(id), close() } and a function that gets each
-// outcome. The sender's thread ends with close() or with the environment.
+// outcome that start did not return. The sender's thread ends with close() or with the environment.
 #pragma once
 
 #include <napi.h>
@@ -32,8 +32,10 @@ class SenderHandle {
         Napi::TypeError::New(call.Env(), open ? "start takes a request" : "the sender is closed").ThrowAsJavaScriptException();
         return call.Env().Undefined();
       }
-      if (auto request = read(call.Env(), call[0].As<Napi::Object>())) handle->sender_->start(std::move(*request));
-      return call.Env().Undefined();
+      auto request = read(call.Env(), call[0].As<Napi::Object>());
+      if (!request) return call.Env().Undefined();
+      const auto outcome = handle->sender_->start(std::move(*request));
+      return outcome ? handle->to_value_(call.Env(), *outcome) : call.Env().Undefined();
     }, "start"));
     handle.Set("cancel", Napi::Function::New(env, [weak](const Napi::CallbackInfo& call) {
       const auto handle = weak.lock();

@@ -95,11 +95,10 @@ std::optional<FileRequest> read_file_request(Napi::Env env, Napi::Object object)
   Arguments arguments(object);
   FileRequest request;
   request.id = arguments.number("id", UINT32_MAX);
-  request.offset = arguments.bytes("offset");
-  request.length = arguments.bytes("length");
+  request.part = {arguments.bytes("offset"), arguments.bytes("length")};
   request.patience = std::chrono::milliseconds(arguments.number("patience_ms", INT32_MAX));
-  if (!env.IsExceptionPending()) request.file = descriptor(env, arguments, "file");
-  if (!env.IsExceptionPending()) request.socket = descriptor(env, arguments, "socket");
+  request.file = static_cast<int>(arguments.number("file", INT32_MAX));
+  request.socket = static_cast<int>(arguments.number("socket", INT32_MAX));
   if (env.IsExceptionPending()) return std::nullopt;
   return request;
 }

@@ -1,26 +1,29 @@
-// Sends parts of files over connected TCP sockets with sendfile(2) on a thread of its own, many at a time. It only writes:
-// what the peer says is read by the socket's owner, who keeps a descriptor of his own.
+// Sends parts of files over connected TCP sockets, many at a time: what the socket takes at once in the caller's thread, the rest
+// in one of its own. It only writes: what the peer says is read by the socket's owner, who keeps a descriptor of his own.
 #pragma once
 
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <thread>
 #include <unordered_map>
 #include <vector>
 
 #include "bytes/fault.hpp"
 #include "bytes/unique_fd.hpp"
+#include "serve/file_part.hpp"
 #include "serve/orders.hpp"
+#include "serve/watch.hpp"
 
 namespace ironrack::serve {
 
 struct FileRequest {
   std::uint32_t id = 0;
-  UniqueFd socket;
-  UniqueFd file;
-  std::uint64_t offset = 0;
-  std::uint64_t length = 0;
+  /// These two need not stay open when start() has returned.
+  int socket = -1;
+  int file = -1;
+  FilePart part;
   /// A peer that takes nothing for so long is given up.
   std::chrono::milliseconds patience{0};
 };
@@ -42,7 +45,8 @@ class FileSender {
   FileSender(const FileSender&) = delete;
   FileSender& operator=(const FileSender&) = delete;
 
-  void start(FileRequest request) { orders_.request(std::move(request)); }
+  /// The outcome, if it is there at once; it is not told again. Where a client may be gone the caller ignores SIGPIPE, as Node does.
+  std::optional<FileOutcome> start(FileRequest request);
   void cancel(std::uint32_t id) { orders_.cancel(id); }
   std::vector<FileOutcome> take_outcomes() { return orders_.take_outcomes(); }
   /// Cancels what runs and ends the thread; the outcomes can be taken. Idempotent.
@@ -51,24 +55,28 @@ class FileSender {
  private:
   using Time = std::chrono::steady_clock::time_point;
 
+  /// What a request has become in the sender's thread, with descriptors of its own.
   struct Job {
-    FileRequest request;
-    std::uint64_t sent = 0;
-    Time progress;
+    std::uint32_t id;
+    UniqueFd socket;
+    UniqueFd file;
+    FilePart part;
+    std::chrono::milliseconds patience;
+    Time progress{};
   };
 
   void work();
   /// Whether the thread goes on.
   bool take_orders();
-  void begin(FileRequest request);
+  void begin(std::unique_ptr<Job> job);
   /// Whether the job goes on.
   bool send(Job& job);
   void end(Job& job, Result<void> result);
   void drop(std::uint32_t id);
   void look_for_stalled();
 
-  Orders<FileRequest, FileOutcome> orders_;
-  UniqueFd epoll_;
+  Orders<std::unique_ptr<Job>, FileOutcome> orders_;
+  Watch watch_{orders_.fd()};
   std::unordered_map<std::uint32_t, std::unique_ptr<Job>> jobs_;
   Time now_;
   Time next_look_;

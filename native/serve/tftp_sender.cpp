@@ -1,6 +1,5 @@
 #include "serve/tftp_sender.hpp"
 
-#include <sys/epoll.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -13,14 +12,11 @@ namespace {
 using namespace std::chrono_literals;
 
 /// Timeouts are whole seconds; they may be so much late.
-constexpr auto kLook = 100ms;
-constexpr std::uint64_t kWakeup = UINT64_MAX;
+constexpr std::chrono::milliseconds kLook = 100ms;
 
 }  // namespace
 
-TftpSender::TftpSender(std::function<void()> on_outcome) : orders_(std::move(on_outcome)), epoll_(::epoll_create1(EPOLL_CLOEXEC)) {
-  epoll_event event{EPOLLIN, {.u64 = kWakeup}};
-  ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, orders_.fd(), &event);
+TftpSender::TftpSender(std::function<void()> on_outcome) : orders_(std::move(on_outcome)) {
   thread_ = std::thread([this] { work(); });
 }
 
@@ -30,27 +26,20 @@ void TftpSender::finish() {
 }
 
 void TftpSender::work() {
-  std::array<epoll_event, 64> events;
-  for (;;) {
-    const int wait = transfers_.empty() ? -1 : static_cast<int>(kLook / 1ms);
-    const int ready = ::epoll_wait(epoll_.get(), events.data(), events.size(), wait);
+  for (bool going = true; going;) {
+    const auto woken = watch_.wait(transfers_.empty() ? std::nullopt : std::optional(kLook));
     now_ = std::chrono::steady_clock::now();
-    bool woken = false;
-    for (int i = 0; i < ready; i++) {
-      if (events[i].data.u64 == kWakeup) {
-        woken = true;
-        continue;
-      }
+    for (const auto& event : woken.sockets) {
       // Gone when it ended in this same round.
-      const auto found = transfers_.find(static_cast<std::uint32_t>(events[i].data.u64));
+      const auto found = transfers_.find(static_cast<std::uint32_t>(event.data.u64));
       if (found == transfers_.end()) continue;
       auto& transfer = *found->second;
-      if ((events[i].events & EPOLLOUT) != 0) send_due(transfer);
-      if ((events[i].events & (EPOLLIN | EPOLLERR)) != 0 && !transfer.exchange.over()) receive(transfer);
+      if ((event.events & EPOLLOUT) != 0) send_due(transfer);
+      if ((event.events & (EPOLLIN | EPOLLERR)) != 0 && !transfer.exchange.over()) receive(transfer);
       if (transfer.exchange.over()) transfers_.erase(found);
     }
     if (now_ >= next_look_) look_at_deadlines();
-    if (woken && !take_orders()) return;
+    if (woken.by_orders) going = take_orders();
   }
 }
 
@@ -83,8 +72,7 @@ void TftpSender::begin(TftpRequest request) {
   }
   auto transfer = std::make_unique<Transfer>(Transfer{id, std::move(socket), TftpExchange(request.size, request.terms), std::move(*file), std::move(request.offer), {}, {}});
   if (request.terms.windowsize > 1) transfer->segments = TftpBurst::can_segment(request.terms.blksize);
-  epoll_event event{EPOLLIN, {.u64 = id}};
-  if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, transfer->socket.get(), &event) != 0) {
+  if (!watch_.add(transfer->socket.get(), id, EPOLLIN)) {
     return orders_.report({id, std::unexpected(system_fault(FaultKind::internal, "tftp.epoll", "the transfer cannot be watched", errno)), 0});
   }
   auto& running = *transfer;
@@ -140,8 +128,7 @@ void TftpSender::send_due(Transfer& transfer) {
 void TftpSender::wait_for_room(Transfer& transfer, bool wait) {
   if (transfer.waits_for_room == wait) return;
   transfer.waits_for_room = wait;
-  epoll_event event{wait ? EPOLLIN | EPOLLOUT : EPOLLIN, {.u64 = transfer.id}};
-  ::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, transfer.socket.get(), &event);
+  watch_.change(transfer.socket.get(), transfer.id, wait ? EPOLLIN | EPOLLOUT : EPOLLIN);
 }
 
 /// The caller takes it out of the table, which closes its socket.

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <thread>
 #include <unordered_map>
 #include <vector>
@@ -16,6 +17,7 @@
 #include "serve/sent_file.hpp"
 #include "serve/tftp_burst.hpp"
 #include "serve/tftp_exchange.hpp"
+#include "serve/watch.hpp"
 
 namespace ironrack::serve {
 
@@ -50,7 +52,11 @@ class TftpSender {
   TftpSender(const TftpSender&) = delete;
   TftpSender& operator=(const TftpSender&) = delete;
 
-  void start(TftpRequest request) { orders_.request(std::move(request)); }
+  /// Nothing is over at once.
+  std::optional<TftpOutcome> start(TftpRequest request) {
+    orders_.request(std::move(request));
+    return std::nullopt;
+  }
   /// Ends the transfer with an ERROR to its client; its outcome says so.
   void cancel(std::uint32_t id) { orders_.cancel(id); }
   std::vector<TftpOutcome> take_outcomes() { return orders_.take_outcomes(); }
@@ -86,7 +92,7 @@ class TftpSender {
   static void send_error(const Transfer& transfer, const TftpError& error);
 
   Orders<TftpRequest, TftpOutcome> orders_;
-  UniqueFd epoll_;
+  Watch watch_{orders_.fd()};
   TftpBurst burst_;
   std::unordered_map<std::uint32_t, std::unique_ptr<Transfer>> transfers_;
   /// Mappings in use, shared by all transfers of the same contents.

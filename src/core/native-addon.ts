@@ -86,11 +86,12 @@ type StartJob<Job extends NativeJob = NativeJob> = (
 ) => Job;
 
 /** One of the addon's senders: requests and outcomes bear an id, which is the caller's to choose. */
-export interface NativeSenderHandle<Request> {
-  start(request: Request): void;
+export interface NativeSenderHandle<Request, Outcome> {
+  /** The outcome, if it is there at once. */
+  start(request: Request): Outcome | undefined;
   /** Its outcome says so. */
   cancel(id: number): void;
-  /** Ends everything and the thread; all outcomes are given before it returns. */
+  /** Ends everything and the thread; all other outcomes are given before it returns. */
   close(): void;
 }
 
@@ -102,8 +103,8 @@ interface NativeAddon {
   setPeerHardwareAddress(peer: PeerHardwareAddress): void;
   readonly startStream: StartJob<NativeStream>;
   readonly startFileDigest: StartJob;
-  openTftpSender<Request, Outcome>(onOutcome: (outcome: Outcome) => void): NativeSenderHandle<Request>;
-  openFileSender<Request, Outcome>(onOutcome: (outcome: Outcome) => void): NativeSenderHandle<Request>;
+  openTftpSender<Request, Outcome>(onOutcome: (outcome: Outcome) => void): NativeSenderHandle<Request, Outcome>;
+  openFileSender<Request, Outcome>(onOutcome: (outcome: Outcome) => void): NativeSenderHandle<Request, Outcome>;
   openDownload(file: {
     readonly path: string;
     readonly checksum: { readonly algorithm: string; readonly value: string } | undefined;

@@ -9,12 +9,14 @@ export interface SenderOutcome {
 
 /** A sender of the addon, with a thread of its own, as promises. */
 export class NativeSender<Request extends object, Outcome extends SenderOutcome> implements AsyncDisposable {
-  readonly #handle: NativeSenderHandle<Request & { readonly id: number }>;
+  readonly #handle: NativeSenderHandle<Request & { readonly id: number }, Outcome>;
   readonly #waiting = new Map<number, (outcome: Outcome) => void>();
   #next = 1;
   #closed = false;
 
-  constructor(open: (onOutcome: (outcome: Outcome) => void) => NativeSenderHandle<Request & { readonly id: number }>) {
+  constructor(
+    open: (onOutcome: (outcome: Outcome) => void) => NativeSenderHandle<Request & { readonly id: number }, Outcome>,
+  ) {
     this.#handle = open((outcome) => {
       const resolve = this.#waiting.get(outcome.id);
       this.#waiting.delete(outcome.id);
@@ -31,18 +33,16 @@ export class NativeSender<Request extends object, Outcome extends SenderOutcome>
       throw new Fault("cancelled", "sender.closed", "the service is closing, or its client went away");
     const id = this.#next;
     this.#next = (this.#next % 0xffff_ffff) + 1;
-    const abort = (): void => this.#handle.cancel(id);
-    const ended = new Promise<Outcome>((resolve) => this.#waiting.set(id, resolve));
-    try {
-      this.#handle.start({ ...request, id });
-    } catch (error) {
-      this.#waiting.delete(id);
-      throw error;
-    }
-    signal?.addEventListener("abort", abort, { once: true });
-    const outcome = await ended;
-    signal?.removeEventListener("abort", abort);
+    const outcome = this.#handle.start({ ...request, id }) ?? (await this.#ended(id, signal));
     if (outcome.fault !== undefined) throw nativeFault(outcome.fault);
+    return outcome;
+  }
+
+  async #ended(id: number, signal: AbortSignal | undefined): Promise<Outcome> {
+    const abort = (): void => this.#handle.cancel(id);
+    signal?.addEventListener("abort", abort, { once: true });
+    const outcome = await new Promise<Outcome>((resolve) => this.#waiting.set(id, resolve));
+    signal?.removeEventListener("abort", abort);
     return outcome;
   }
 

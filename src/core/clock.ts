@@ -14,6 +14,8 @@ export interface Deadline extends Disposable {
 export interface Clock {
   now(): Millis;
   wall(): Date;
+  /** The same as milliseconds since 1970. */
+  wallMillis(): number;
   /** Resolves after `duration`. @throws Fault cancelled when the signal aborts */
   sleep(duration: Millis, signal?: AbortSignal): Promise<void>;
   /** Calls once after `duration` unless cancelled by the returned function. */
@@ -33,8 +35,12 @@ export function throwIfAborted(signal: AbortSignal | undefined): void {
 
 abstract class TimerClock implements Clock {
   abstract now(): Millis;
-  abstract wall(): Date;
+  abstract wallMillis(): number;
   abstract after(duration: Millis, call: () => void): () => void;
+
+  wall(): Date {
+    return new Date(this.wallMillis());
+  }
 
   sleep(duration: Millis, signal?: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
@@ -93,8 +99,8 @@ export class SystemClock extends TimerClock {
     return performance.now() as Millis;
   }
 
-  wall(): Date {
-    return new Date();
+  wallMillis(): number {
+    return Date.now();
   }
 
   after(duration: Millis, call: () => void): () => void {
@@ -125,8 +131,8 @@ export class FakeClock extends TimerClock {
     return this.#now as Millis;
   }
 
-  wall(): Date {
-    return new Date(this.#start + this.#now);
+  wallMillis(): number {
+    return this.#start + this.#now;
   }
 
   after(duration: Millis, call: () => void): () => void {

@@ -1,8 +1,9 @@
 import type { Ipv4Address, MacAddress } from "../core/brand.ts";
 import { assertNever } from "../core/fault.ts";
 import type { Millis } from "../core/units.ts";
+import type { FreeAddresses } from "./free-addresses.ts";
 import type { Lease } from "./lease.ts";
-import type { OfferReader } from "./offer-table.ts";
+import type { Offer, OfferReader } from "./offer-table.ts";
 import type { LeaseReader } from "./store.ts";
 import {
   type PreparedSubnet,
@@ -36,6 +37,8 @@ export interface AddressQuery {
 
 export interface AddressView {
   readonly subnet: PreparedSubnet | undefined;
+  /** Of the subnet's pools. */
+  readonly free: FreeAddresses;
   readonly leases: LeaseReader;
   readonly offers: OfferReader;
   /** Monotonic, for offers. */
@@ -333,37 +336,65 @@ function allocate(query: AddressQuery, view: AddressView, subnet: PreparedSubnet
   return search(query.client, view, subnet) ?? seize(query, view, subnet);
 }
 
+/** So many addresses from where the client's name points are looked at whatever was found there before. */
+const LOOK_NEAR = 16;
 /** How many more addresses are looked at once one is found that only used to be somebody's. */
 const LOOK_FURTHER = 64;
 
 /**
  * A free address of the pools, beginning where the client's name points, so that a client without lease gets the same
- * address again: first one that never was anybody's, then the one whose lease ended first, then one that is only offered
- * (so that a flood of DISCOVERs cannot use up the pool).
+ * address again: first one that never was anybody's, then the one whose lease ended first, then the one that was offered
+ * longest ago (so that a flood of DISCOVERs cannot use up the pool).
  */
 function search(client: string, view: AddressView, subnet: PreparedSubnet): Allocation | undefined {
-  const start = hash(client) % Math.max(1, subnet.poolSize);
+  if (subnet.poolSize === 0) return undefined;
+  const start = hash(client) % subnet.poolSize;
+  const found =
+    searchFree(start, view, subnet) ?? (view.free.refill(view.now) ? searchFree(start, view, subnet) : undefined);
+  if (found !== undefined) return found;
+  const isOnlyOffered = ({ address }: Offer): boolean => lookAt(address, view, subnet) === "offered";
+  const offer = view.offers.oldest(subnet.network, view.now, isOnlyOffered);
+  if (offer === undefined) return undefined;
+  return { address: offer.address, fresh: true, reason: "offered to another that did not come back" };
+}
+
+function searchFree(start: number, view: AddressView, subnet: PreparedSubnet): Allocation | undefined {
   let ended: Lease | undefined;
-  let offered: { readonly address: Ipv4Address; readonly until: number } | undefined;
   let further = LOOK_FURTHER;
-  for (let step = 0; step < subnet.poolSize && further > 0; step += 1) {
-    if (ended !== undefined) further -= 1;
-    const address = poolAddress(subnet, (start + step) % subnet.poolSize);
-    if (address === null || subnet.reservedAddresses.has(address)) continue;
-    const lease = view.leases.byAddress(address);
-    if (lease !== undefined && isHeld(lease, view.wall)) continue;
-    const offer = view.offers.byAddress(address, view.now);
-    if (offer !== undefined) {
-      if (offered === undefined || offer.until < offered.until) offered = { address, until: offer.until };
-      continue;
-    }
-    if (lease === undefined) return { address, fresh: true, reason: "free" };
-    if (ended === undefined || lease.expiresAt < ended.expiresAt) ended = lease;
+  const free = (index: number): Allocation | undefined => {
+    const address = poolAddress(subnet, index);
+    const seen = address === null ? "held" : lookAt(address, view, subnet);
+    if (address !== null && seen === "free") return { address, fresh: true, reason: "free" };
+    if (typeof seen === "string") view.free.pass(index);
+    else if (ended === undefined || seen.expiresAt < ended.expiresAt) ended = seen;
+    return undefined;
+  };
+  const near = Math.min(LOOK_NEAR, subnet.poolSize);
+  for (let step = 0; step < near; step += 1) {
+    const found = free((start + step) % subnet.poolSize);
+    if (found !== undefined) return found;
   }
-  if (ended !== undefined) return { address: ended.address, fresh: true, reason: "free again" };
-  return offered === undefined
-    ? undefined
-    : { address: offered.address, fresh: true, reason: "offered to another that did not come back" };
+  let gone = near - 1;
+  let index = view.free.next((start + near) % subnet.poolSize);
+  while (index !== undefined && further > 0) {
+    const steps = (index - start + subnet.poolSize) % subnet.poolSize;
+    if (steps <= gone) break; // once round
+    gone = steps;
+    const found = free(index);
+    if (found !== undefined) return found;
+    if (ended !== undefined) further -= 1;
+    index = view.free.next((index + 1) % subnet.poolSize);
+  }
+  return ended === undefined ? undefined : { address: ended.address, fresh: true, reason: "free again" };
+}
+
+/** Who has an address of the pool: nobody, one who must not lose it, one whom it is offered to, or the one of a lease that has ended. */
+function lookAt(address: Ipv4Address, view: AddressView, subnet: PreparedSubnet): "free" | "held" | "offered" | Lease {
+  if (subnet.reservedAddresses.has(address)) return "held";
+  const lease = view.leases.byAddress(address);
+  if (lease !== undefined && isHeld(lease, view.wall)) return "held";
+  if (view.offers.byAddress(address, view.now) !== undefined) return "offered";
+  return lease ?? "free";
 }
 
 /**

@@ -3,6 +3,8 @@ import type { Millis } from "../core/units.ts";
 
 export interface Offer {
   readonly address: Ipv4Address;
+  /** Of the subnet that the address is from. */
+  readonly network: number;
   readonly client: string;
   /** Monotonic; afterwards the address is free again. */
   readonly until: Millis;
@@ -11,6 +13,23 @@ export interface Offer {
 export interface OfferReader {
   byAddress(address: Ipv4Address, now: Millis): Offer | undefined;
   byClient(client: string, now: Millis): Offer | undefined;
+  /** Of the first offers of the subnet, in the order in which they were made, the first that is wanted. */
+  oldest(network: number, now: Millis, isWanted: (offer: Offer) => boolean): Offer | undefined;
+}
+
+/** So many offers are looked at: clients that have a lease and ask again hold offers that are not wanted. */
+const LOOKS = 256;
+
+/** An offer in the row of its subnet, the oldest first. A Map keeps the order too, but finds its first entry by passing over all deleted ones. */
+interface Held {
+  readonly offer: Offer;
+  older: Held | undefined;
+  newer: Held | undefined;
+}
+
+interface Row {
+  oldest: Held | undefined;
+  newest: Held | undefined;
 }
 
 /**
@@ -18,8 +37,9 @@ export interface OfferReader {
  * one that is lost or taken over costs its client another try.
  */
 export class OfferTable implements OfferReader {
-  readonly #byAddress = new Map<Ipv4Address, Offer>();
-  readonly #byClient = new Map<string, Offer>();
+  readonly #byAddress = new Map<Ipv4Address, Held>();
+  readonly #byClient = new Map<string, Held>();
+  readonly #rows = new Map<number, Row>();
 
   get size(): number {
     return this.#byAddress.size;
@@ -33,9 +53,18 @@ export class OfferTable implements OfferReader {
     return this.#living(this.#byClient.get(client), now);
   }
 
-  #living(offer: Offer | undefined, now: Millis): Offer | undefined {
-    if (offer === undefined || offer.until > now) return offer;
-    this.#remove(offer);
+  oldest(network: number, now: Millis, isWanted: (offer: Offer) => boolean): Offer | undefined {
+    let held = this.#rows.get(network)?.oldest;
+    for (let look = 0; held !== undefined && look < LOOKS; look += 1) {
+      if (held.offer.until > now && isWanted(held.offer)) return held.offer;
+      held = held.newer;
+    }
+    return undefined;
+  }
+
+  #living(held: Held | undefined, now: Millis): Offer | undefined {
+    if (held === undefined || held.offer.until > now) return held?.offer;
+    this.#remove(held);
     return undefined;
   }
 
@@ -44,25 +73,44 @@ export class OfferTable implements OfferReader {
     this.forget(offer.client);
     const other = this.#byAddress.get(offer.address);
     if (other !== undefined) this.#remove(other);
-    this.#byAddress.set(offer.address, offer);
-    this.#byClient.set(offer.client, offer);
+    const row = this.#row(offer.network);
+    const held: Held = { offer, older: row.newest, newer: undefined };
+    if (row.newest === undefined) row.oldest = held;
+    else row.newest.newer = held;
+    row.newest = held;
+    this.#byAddress.set(offer.address, held);
+    this.#byClient.set(offer.client, held);
+  }
+
+  #row(network: number): Row {
+    const known = this.#rows.get(network);
+    if (known !== undefined) return known;
+    const row: Row = { oldest: undefined, newest: undefined };
+    this.#rows.set(network, row);
+    return row;
   }
 
   forget(client: string): void {
-    const offer = this.#byClient.get(client);
-    if (offer !== undefined) this.#remove(offer);
+    const held = this.#byClient.get(client);
+    if (held !== undefined) this.#remove(held);
   }
 
-  /** Drops what has expired; the oldest stand first, as all live equally long. */
+  /** Drops what has expired. */
   sweep(now: Millis): void {
-    for (const offer of this.#byAddress.values()) {
-      if (offer.until > now) return;
-      this.#remove(offer);
+    for (const row of this.#rows.values()) {
+      // All live equally long.
+      while (row.oldest !== undefined && row.oldest.offer.until <= now) this.#remove(row.oldest);
     }
   }
 
-  #remove(offer: Offer): void {
+  #remove(held: Held): void {
+    const { offer, older, newer } = held;
     this.#byAddress.delete(offer.address);
     this.#byClient.delete(offer.client);
+    const row = this.#row(offer.network);
+    if (older === undefined) row.oldest = newer;
+    else older.newer = newer;
+    if (newer === undefined) row.newest = older;
+    else newer.older = older;
   }
 }

@@ -1,6 +1,7 @@
 import type { Ipv4Address, MacAddress } from "../core/brand.ts";
 import type { AddressQuery } from "../domain/address-policy.ts";
 import type { BootServices } from "../domain/boot-plan.ts";
+import type { FreeAddresses } from "../domain/free-addresses.ts";
 import { type PreparedSubnet, selectSubnet } from "../domain/subnet.ts";
 import type { DatagramServer, ReceivedDatagram } from "../net/datagram.ts";
 import type { Dhcp4Message } from "../protocol/dhcp4/message.ts";
@@ -26,10 +27,13 @@ export interface DhcpLink {
 export interface ServedLink {
   readonly link: DhcpLink;
   readonly services: BootServices;
+  /** What its clients may know us by. */
+  readonly names: readonly Ipv4Address[];
 }
 
 export interface ServedSubnet {
   readonly prepared: PreparedSubnet;
+  readonly free: FreeAddresses;
   readonly options: OptionBytes;
   /** Of a reserved address that has some of its own: all that its machine is told. */
   readonly reservedOptions: ReadonlyMap<Ipv4Address, OptionBytes>;

@@ -1,4 +1,5 @@
 import type { Ipv4Address } from "../core/brand.ts";
+import { FreeAddresses } from "../domain/free-addresses.ts";
 import { broadcastAddress, prepareSubnet, type Subnet, subnetMask } from "../domain/subnet.ts";
 import { UNSPECIFIED } from "../protocol/dhcp4/message.ts";
 import {
@@ -33,6 +34,7 @@ export function serveSubnet({ subnet, options, otherOptions, reservedOptions }: 
   const reserved = [...(reservedOptions ?? [])].filter(([, own]) => own.size > 0);
   return {
     prepared,
+    free: new FreeAddresses(prepared.poolSize),
     options: bytes,
     reservedOptions: new Map(reserved.map(([address, own]) => [address, new Map([...bytes, ...own])])),
   };

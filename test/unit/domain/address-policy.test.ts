@@ -1,6 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type Ipv4Address, ipv4FromNumber, parseIpv4Address, parseMacAddress } from "../../../src/core/brand.ts";
+import {
+  type Ipv4Address,
+  ipv4FromNumber,
+  ipv4ToNumber,
+  parseIpv4Address,
+  parseMacAddress,
+} from "../../../src/core/brand.ts";
 import { SeededRandom } from "../../../src/core/random.ts";
 import { millis, seconds } from "../../../src/core/units.ts";
 import {
@@ -9,6 +15,7 @@ import {
   type AddressView,
   decideAddress,
 } from "../../../src/domain/address-policy.ts";
+import { FreeAddresses } from "../../../src/domain/free-addresses.ts";
 import type { Lease } from "../../../src/domain/lease.ts";
 import { OfferTable } from "../../../src/domain/offer-table.ts";
 import type { LeaseReader } from "../../../src/domain/store.ts";
@@ -17,6 +24,8 @@ import { prepareSubnet, selectSubnet, type Subnet } from "../../../src/domain/su
 const SERVER = parseIpv4Address("10.0.0.1");
 const mac = parseMacAddress("52:54:00:00:00:01");
 const ip = (last: number): Ipv4Address => parseIpv4Address(`10.0.0.${last}`);
+const NETWORK = ipv4ToNumber(parseIpv4Address("10.0.0.0"));
+const at = (index: number): Ipv4Address => ipv4FromNumber(NETWORK + index);
 const WALL = Date.parse("2026-01-01T00:00:00Z");
 
 const subnet: Subnet = {
@@ -64,19 +73,22 @@ class Leases implements LeaseReader {
 interface World {
   readonly leases: Leases;
   readonly offers: OfferTable;
+  readonly free: FreeAddresses;
   readonly changes: Partial<AddressView>;
 }
 
 function world(changes: Partial<AddressView> = {}): World {
-  return { leases: new Leases(), offers: new OfferTable(), changes };
+  const { poolSize } = changes.subnet ?? prepareSubnet(subnet);
+  return { leases: new Leases(), offers: new OfferTable(), free: new FreeAddresses(poolSize), changes };
 }
 
 function ask(
-  { leases, offers, changes }: World,
+  { leases, offers, free, changes }: World,
   query: Partial<AddressQuery> & Pick<AddressQuery, "kind">,
 ): AddressDecision {
   const view: AddressView = {
     subnet: prepareSubnet(subnet),
+    free,
     leases,
     offers,
     now: millis(0),
@@ -122,13 +134,13 @@ test("answers a DISCOVER with a free address of the pool, the same each time", (
 test("offers the present address, then the former one, then the one offered before, then the one asked for — RFC 2131 §4.3.1", () => {
   const present = world();
   present.leases.put(ip(11), `mac:${mac}`);
-  present.offers.hold({ address: ip(13), client: `mac:${mac}`, until: millis(10) });
+  present.offers.hold({ address: ip(13), network: NETWORK, client: `mac:${mac}`, until: millis(10) });
   assert.equal(addressOf(ask(present, { kind: "discover", requested: ip(10) })), ip(11));
   const former = world();
   former.leases.put(ip(11), `mac:${mac}`, { state: "released", expiresAt: WALL - 5 });
   assert.equal(addressOf(ask(former, { kind: "discover", requested: ip(10) })), ip(11));
   const offered = world();
-  offered.offers.hold({ address: ip(13), client: `mac:${mac}`, until: millis(10) });
+  offered.offers.hold({ address: ip(13), network: NETWORK, client: `mac:${mac}`, until: millis(10) });
   assert.equal(addressOf(ask(offered, { kind: "discover", requested: ip(10) })), ip(13));
   assert.equal(addressOf(ask(world(), { kind: "discover", requested: ip(10) })), ip(10));
 });
@@ -157,9 +169,29 @@ test("prefers an address that never was anybody's, then the one whose lease ende
 test("a flood of DISCOVERs cannot use up the pool: the oldest offer gives way", () => {
   const flooded = world();
   [10, 11, 13].forEach((last, at) =>
-    flooded.offers.hold({ address: ip(last), client: `mac:${at}`, until: millis(100 + last) }),
+    flooded.offers.hold({ address: ip(last), network: NETWORK, client: `mac:${at}`, until: millis(100 + last) }),
   );
   assert.equal(addressOf(ask(flooded, { kind: "discover" })), ip(10));
+});
+
+test("finds the one address that is free in a large pool, and the one that becomes free later", () => {
+  const large = prepareSubnet({
+    ...subnet,
+    prefixLength: 16,
+    pools: [{ first: ip(10), last: at(3009) }],
+    reservations: [],
+  });
+  const state = world({ subnet: large });
+  for (let index = 0; index < 3000; index += 1) state.leases.put(at(10 + index), `mac:${index}`);
+  state.leases.rows.delete(at(1234));
+  assert.equal(addressOf(ask(state, { kind: "discover" })), at(1234));
+  state.offers.hold({ address: at(1234), network: NETWORK, client: "mac:other", until: millis(60_000) });
+  assert.equal(addressOf(ask(state, { kind: "discover" })), at(1234), "is only offered");
+  state.leases.put(at(1234), "mac:other");
+  assert.equal(addressOf(ask(state, { kind: "discover" })), "silent: every address of the pool is in use");
+  state.leases.rows.delete(at(2345));
+  const later = { ...state, changes: { ...state.changes, now: millis(2000) } };
+  assert.equal(addressOf(ask(later, { kind: "discover" })), at(2345));
 });
 
 test("gives a reserved address to whom it is reserved for, and to nobody else", () => {
@@ -185,7 +217,7 @@ test("gives a reserved address to whom it is reserved for, and to nobody else", 
 
 test("acknowledges a REQUEST for its offer and gives the lease to store — SELECTING, RFC 2131 §4.3.2", () => {
   const offered = world();
-  offered.offers.hold({ address: ip(11), client: `mac:${mac}`, until: millis(10) });
+  offered.offers.hold({ address: ip(11), network: NETWORK, client: `mac:${mac}`, until: millis(10) });
   const decision = ask(offered, { kind: "request", server: SERVER, requested: ip(11), hostname: "n1" });
   assert.deepEqual(decision.kind === "ack" && decision.lease, {
     address: ip(11),
@@ -211,7 +243,7 @@ test("refuses an address that somebody else got in between", () => {
   raced.leases.put(ip(11), "mac:faster");
   assert.equal(ask(raced, { kind: "request", server: SERVER, requested: ip(11) }).kind, "nak");
   const offered = world();
-  offered.offers.hold({ address: ip(11), client: "mac:other", until: millis(10) });
+  offered.offers.hold({ address: ip(11), network: NETWORK, client: "mac:other", until: millis(10) });
   assert.equal(ask(offered, { kind: "request", server: SERVER, requested: ip(11) }).kind, "nak");
 });
 
@@ -324,7 +356,7 @@ test("whatever clients do, no address is held by two of them", () => {
     };
     const decision = ask({ ...state, changes: { now: millis(now), wall: WALL + now, subnet: prepared } }, query);
     if (decision.kind === "offer")
-      state.offers.hold({ address: decision.address, client, until: millis(now + 60_000) });
+      state.offers.hold({ address: decision.address, network: NETWORK, client, until: millis(now + 60_000) });
     if (decision.kind === "ack") {
       const holder = held.get(decision.address);
       assert.ok(
@@ -405,7 +437,7 @@ test("when every address is leased, an enrolled machine gets a stranger's, and t
   const offer = ask(full, { kind: "discover" });
   assert.ok(offer.kind === "offer" && offer.seized && offer.fresh);
   assert.equal(offer.address, ip(11));
-  full.offers.hold({ address: offer.address, client: `mac:${mac}`, until: millis(60_000) });
+  full.offers.hold({ address: offer.address, network: NETWORK, client: `mac:${mac}`, until: millis(60_000) });
   const ack = ask(full, { kind: "request", server: SERVER, requested: offer.address });
   assert.ok(ack.kind === "ack");
   assert.equal(ack.lease.client, `mac:${mac}`);

@@ -2,6 +2,7 @@ import { destination } from "pino";
 import { presentInstant } from "./clock.ts";
 import type { LogEvent } from "./log-events.ts";
 import type { Json } from "./json.ts";
+import { jsonMembers } from "./json-text.ts";
 
 export type LogLevel = "debug" | "info" | "warn" | "error";
 
@@ -87,23 +88,16 @@ class LineLog implements Log {
   }
 
   with(fields: LogFields): Log {
-    return new LineLog({ ...this.#parts, always: this.#parts.always + members(fields) });
+    return new LineLog({ ...this.#parts, always: this.#parts.always + jsonMembers(fields) });
   }
 
   #line(level: LogLevel, event: LogEvent, fields: LogFields | undefined): void {
     const { stream, journal, least, always } = this.#parts;
     if (LEVELS[level] < least) return;
     const head = `{"level":"${level}","time":"${presentInstant()}"${always},"event":"${event}"`;
-    const own = fields === undefined ? "{}" : JSON.stringify(fields);
-    const line = own === "{}" ? `${head}}\n` : `${head},${own.slice(1)}\n`;
+    const line = `${head}${fields === undefined ? "" : jsonMembers(fields)}}\n`;
     stream.write(journal ? SYSLOG[level] + line : line);
   }
-}
-
-/** The object's members as JSON, each after a comma. */
-function members(fields: LogFields): string {
-  const text = JSON.stringify(fields);
-  return text === "{}" ? "" : `,${text.slice(1, -1)}`;
 }
 
 const SYSLOG: Readonly<Record<LogLevel, string>> = { debug: "<7>", info: "<6>", warn: "<4>", error: "<3>" };

@@ -1,6 +1,7 @@
 import { crc32 } from "node:zlib";
 import { Fault } from "../core/fault.ts";
 import { isJsonObject, type JsonObject, numberProperty, objectProperty, stringProperty } from "../core/json.ts";
+import { jsonMembers } from "../core/json-text.ts";
 import { isSecretKey } from "../core/secret.ts";
 import type { Seal } from "./seal.ts";
 import { giveSecrets, type SecretAt, takeSecrets } from "./secret-paths.ts";
@@ -22,8 +23,12 @@ export class RecordCodec {
 
   encode(key: string, value: object): string {
     // What is stored is JSON: undefined properties and prototypes end here.
-    const text = holdsNoSecrets(key) ? JSON.stringify({ v: this.#version, d: value }) : this.#sealed(key, value);
+    const text = holdsNoSecrets(key) ? this.#open(value) : this.#sealed(key, value);
     return `${sum(key, text)} ${text}`;
+  }
+
+  #open(value: object): string {
+    return `{"v":${this.#version},"d":{${jsonMembers(value as JsonObject).slice(1)}}}`;
   }
 
   #sealed(key: string, value: object): string {

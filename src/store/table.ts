@@ -15,6 +15,8 @@ export interface TableIndex<V> {
   readonly unique: boolean;
 }
 
+const nothing: readonly never[] = [];
+
 /**
  * Rows in memory, or a layer of changes over another table. Reading a layer sees its changes and, below them, the parent;
  * the parent is unchanged until `merge`. Rows keep the order in which their keys were first put.
@@ -25,7 +27,8 @@ export class Table<K extends string, V, I extends string> {
   readonly #parent: Table<K, V, I> | undefined;
   /** undefined: deleted here, perhaps present below. Only in layers. */
   readonly #rows = new Map<K, V | undefined>();
-  readonly #entries = new Map<I, Map<string, Set<K>>>();
+  /** By index and entry: the key of the row, or of each where there are several. */
+  readonly #entries = new Map<I, Map<string, K | Set<K>>>();
   #list: readonly V[] | undefined;
 
   constructor(shape: TableShape<K, V, I>, parent?: Table<K, V, I>) {
@@ -40,21 +43,28 @@ export class Table<K extends string, V, I extends string> {
   }
 
   get(key: K): V | undefined {
-    return this.#rows.has(key) ? this.#rows.get(key) : this.#parent?.get(key);
+    const own = this.#rows.get(key);
+    return own !== undefined || this.#parent === undefined || this.#rows.has(key) ? own : this.#parent.get(key);
   }
 
   /** The rows whose entry in `index` is `entry`. */
   find(index: I, entry: string): readonly V[] {
+    const parent = this.#parent;
+    if (parent !== undefined && this.#rows.size === 0) return parent.find(index, entry);
     const own = this.#ownRows(index, entry);
-    if (this.#parent === undefined) return own;
-    const below = this.#parent.find(index, entry);
-    if (this.#rows.size === 0 || below.length === 0) return below.length === 0 ? own : below;
+    if (parent === undefined) return own;
+    const below = parent.find(index, entry);
+    if (below.length === 0) return own;
     return [...below.filter((row) => !this.#rows.has(this.#shape.key(row))), ...own];
   }
 
   #ownRows(index: I, entry: string): readonly V[] {
     const keys = this.#entries.get(index)?.get(entry);
-    if (keys === undefined) return [];
+    if (keys === undefined) return nothing;
+    if (typeof keys === "string") {
+      const row = this.#rows.get(keys);
+      return row === undefined ? [] : [row];
+    }
     const own: V[] = [];
     for (const key of keys) {
       const row = this.#rows.get(key);
@@ -139,31 +149,30 @@ export class Table<K extends string, V, I extends string> {
   /** Indexes were held by `put`; the order in which a merge moves rows may break them for a moment. */
   #set(key: K, row: V | undefined): void {
     const old = this.#rows.get(key);
-    if (old !== undefined) this.#unindex(key, old);
     if (row === undefined && this.#parent?.get(key) === undefined) this.#rows.delete(key);
     else this.#rows.set(key, row);
-    if (row !== undefined) this.#index(key, row);
+    for (const [name, index] of this.#indexes) {
+      const before = old === undefined ? null : index.entry(old);
+      const after = row === undefined ? null : index.entry(row);
+      if (before === after) continue;
+      if (before !== null) this.#unindex(name, before, key);
+      if (after !== null) this.#index(name, after, key);
+    }
     this.#list = undefined;
   }
 
-  #index(key: K, row: V): void {
-    for (const [name, index] of this.#indexes) {
-      const entry = index.entry(row);
-      if (entry === null) continue;
-      const entries = this.#entries.get(name) ?? new Map<string, Set<K>>();
-      this.#entries.set(name, entries);
-      const keys = entries.get(entry) ?? new Set<K>();
-      entries.set(entry, keys.add(key));
-    }
+  #index(name: I, entry: string, key: K): void {
+    let entries = this.#entries.get(name);
+    if (entries === undefined) this.#entries.set(name, (entries = new Map<string, K | Set<K>>()));
+    const keys = entries.get(entry);
+    if (keys === undefined) entries.set(entry, key);
+    else entries.set(entry, typeof keys === "string" ? new Set([keys, key]) : keys.add(key));
   }
 
-  #unindex(key: K, row: V): void {
-    for (const [name, index] of this.#indexes) {
-      const entry = index.entry(row);
-      if (entry === null) continue;
-      const keys = this.#entries.get(name)?.get(entry);
-      keys?.delete(key);
-      if (keys?.size === 0) this.#entries.get(name)?.delete(entry);
-    }
+  #unindex(name: I, entry: string, key: K): void {
+    const entries = this.#entries.get(name);
+    const keys = entries?.get(entry);
+    if (keys === key) entries?.delete(entry);
+    else if (keys instanceof Set && keys.delete(key) && keys.size === 0) entries?.delete(entry);
   }
 }

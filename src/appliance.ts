@@ -323,7 +323,7 @@ async function openBootServices(
   const { boot, dhcp } = config;
   const { address } = boot.address;
   const certificate = loadCertificate(boot);
-  const loaders = new BootFiles({ named: loaderFiles(boot.loaderDirs), root: null });
+  const files = scope.use(new BootFiles({ clock, named: loaderFiles(boot.loaderDirs), root: null }));
   const settings: BootSettings = {
     policy: bootPolicy(config),
     httpPort: boot.httpPort,
@@ -339,7 +339,7 @@ async function openBootServices(
       log,
       store,
       boot: settings,
-      loaders,
+      files,
       ramdisk: { kernel: boot.kernel, initrd: boot.initrd },
       isoDirectories: config.image.fileDirs,
       listen: [
@@ -378,8 +378,14 @@ async function openBootServices(
       links: [{ address, socket: tftpSocket }],
       // A file that the operator put there goes before one that is made.
       sources: [
-        ({ file }) => loaders.open(file),
-        loaderConfigSource({ store, boot: settings, clock, ramdisk: { kernel: boot.kernel, initrd: boot.initrd } }),
+        ({ file }) => files.open(file),
+        loaderConfigSource({
+          store,
+          boot: settings,
+          clock,
+          files,
+          ramdisk: { kernel: boot.kernel, initrd: boot.initrd },
+        }),
       ],
       limits: TFTP_LIMITS,
     }),

@@ -4,7 +4,8 @@ import type { Clock } from "../core/clock.ts";
 import { systemFirmware } from "../domain/boot-firmware.ts";
 import type { BootServices } from "../domain/boot-plan.ts";
 import { rootedName } from "../protocol/tftp/file-name.ts";
-import { memoryFile, openBootFile } from "./boot-files.ts";
+import { memoryFile } from "./boot-file.ts";
+import type { BootFiles } from "./boot-files.ts";
 import { type BootDirectory, type BootSettings, findMachine, planFor, servicesAt } from "./boot-lookup.ts";
 import type { TemplateFormat } from "../domain/boot-template.ts";
 import { bootText } from "./boot-text.ts";
@@ -39,12 +40,13 @@ export function loaderConfigSource(parts: {
   readonly store: BootDirectory;
   readonly boot: BootSettings;
   readonly clock: Clock;
+  readonly files: BootFiles;
   readonly ramdisk: { readonly kernel: string; readonly initrd: string };
 }): TftpSource {
   return async ({ file, server }) => {
     const name = rootedName(file) ?? "";
-    if (name === "ramdisk/kernel") return await openBootFile(parts.ramdisk.kernel);
-    if (name === "ramdisk/initrd") return await openBootFile(parts.ramdisk.initrd);
+    if (name === "ramdisk/kernel") return await parts.files.openPath(parts.ramdisk.kernel);
+    if (name === "ramdisk/initrd") return await parts.files.openPath(parts.ramdisk.initrd);
     const text = name === GRUB_ENTRY_NAME ? GRUB_ENTRY : configText(name, parts, servicesAt(parts.boot, server));
     if (text === null) return null;
     const bytes = Buffer.from(text);

@@ -3,7 +3,7 @@ import { nativeAddon } from "../core/native-addon.ts";
 import type { DatagramEndpoint } from "../net/datagram.ts";
 import type { Negotiated } from "../protocol/tftp/negotiation.ts";
 import { encodeTftp } from "../protocol/tftp/packet.ts";
-import type { BootFile } from "./boot-files.ts";
+import type { BootFile } from "./boot-file.ts";
 import { NativeSender, type SenderOutcome } from "./native-sender.ts";
 
 /** How a transfer ended. */

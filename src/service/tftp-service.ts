@@ -8,7 +8,7 @@ import { type TftpErrorName, tftpErrors } from "../protocol/tftp/error-code.ts";
 import { negotiate, type TermLimits } from "../protocol/tftp/negotiation.ts";
 import { toNetascii } from "../protocol/tftp/netascii.ts";
 import { decodeTftp, encodeTftp, type TftpPacket } from "../protocol/tftp/packet.ts";
-import { type BootFile, memoryFile } from "./boot-files.ts";
+import { type BootFile, memoryFile } from "./boot-file.ts";
 import { MinuteLog } from "./minute-log.ts";
 import { type AllowanceTerms, RequestAllowance } from "./request-allowance.ts";
 import { TftpSender, type TransferResult } from "./tftp-sender.ts";

@@ -119,14 +119,16 @@ async function main(options: BootServerOptions): Promise<void> {
     templates: noTemplates,
     secrets: bootSecrets(new Uint8Array(32)),
   };
-  const files = new BootFiles({ named: new Map(Object.entries(options.loaders)), root: options.tftpRoot });
+  const files = scope.use(
+    new BootFiles({ clock, named: new Map(Object.entries(options.loaders)), root: options.tftpRoot }),
+  );
   const http = scope.use(
     new BootHttp({
       clock,
       log,
       store,
       boot,
-      loaders: files,
+      files,
       ramdisk: { kernel: options.kernel, initrd: options.initrd },
       isoDirectories: options.isoDirectories ?? [],
       listen: [
@@ -148,7 +150,7 @@ async function main(options: BootServerOptions): Promise<void> {
       // A file that somebody put there goes before one that is made.
       sources: [
         ({ file }) => files.open(file),
-        loaderConfigSource({ store, boot, clock, ramdisk: { kernel: options.kernel, initrd: options.initrd } }),
+        loaderConfigSource({ store, boot, clock, files, ramdisk: { kernel: options.kernel, initrd: options.initrd } }),
       ],
       limits: {
         blksize: 1468,

@@ -64,7 +64,7 @@ async function open(identity: ServerIdentity | null = null): Promise<Rig> {
         templates: noTemplates,
         secrets: bootSecrets(new Uint8Array(32)),
       },
-      loaders: new BootFiles({ named: new Map(), root: null }),
+      files: scope.use(new BootFiles({ clock, named: new Map(), root: null })),
       ramdisk: { kernel, initrd },
       isoDirectories: [],
       listen: [{ address: "127.0.0.1", port: 0, identity }],

@@ -14,7 +14,7 @@ import { Scope } from "../../../src/core/scope.ts";
 import { millis } from "../../../src/core/units.ts";
 import { DatagramSocket, type ReceivedDatagram } from "../../../src/net/datagram.ts";
 import { decodeTftp, encodeTftp, type TftpPacket } from "../../../src/protocol/tftp/packet.ts";
-import { type BootFile, memoryFile, openBootFile } from "../../../src/service/boot-files.ts";
+import { type BootFile, memoryFile, openBootFile } from "../../../src/service/boot-file.ts";
 import { TftpService } from "../../../src/service/tftp-service.ts";
 
 const LOOPBACK = parseIpv4Address("127.0.0.1");

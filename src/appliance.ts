@@ -38,6 +38,7 @@ import type { HardwareType } from "./driver/interfaces.ts";
 import { ipmiHardwareType } from "./driver/ipmi/hardware-type.ts";
 import { ipxeBoot } from "./driver/ipxe-boot.ts";
 import { iscsiDeploy } from "./driver/iscsi-deploy.ts";
+import { storageInterfaces } from "./driver/storage.ts";
 import { ImageCache } from "./image/cache.ts";
 import { buildConfigDrive } from "./image/config-drive.ts";
 import { SharedStreams } from "./image/shared-streams.ts";
@@ -294,6 +295,7 @@ function hardwareTypes({ config, clock, bmcs, images }: DriverParts): readonly H
     inspect: new Map([
       ["agent", agentInspect({ waitTimeout: conductor.inspectCallbackTimeout, fastTrack: conductor.fastTrack })],
     ]),
+    storage: storageInterfaces,
   };
   return [ipmiHardwareType({ bmcs, clock, powerLimits, ...network }), fakeHardware()];
 }

@@ -8,6 +8,7 @@ import { MAXIMUM, MINIMUM, negotiate, versionText } from "./microversion.ts";
 import { agentRoutes } from "./routes/agent-routes.ts";
 import { readRoutes } from "./routes/read-routes.ts";
 import { rootRoutes } from "./routes/root-routes.ts";
+import { volumeRoutes } from "./routes/volume-routes.ts";
 import { sendError, type RouteParts } from "./routes/route-parts.ts";
 
 export interface ApiServerParts {
@@ -78,6 +79,7 @@ export class ApiServer implements AsyncDisposable {
         return await sendError(reply, unauthorized());
       });
       await app.register(readRoutes(parts));
+      await app.register(volumeRoutes(parts));
     });
   }
 

@@ -117,6 +117,26 @@ export function restPort(port: JsonObject, minor: number, base: string): JsonObj
   };
 }
 
+/** `properties` of a target are shown with the secrets hidden, as everywhere. */
+export function restVolume(volume: JsonObject, kind: "connectors" | "targets", base: string): JsonObject {
+  return { ...volume, links: linksTo(base, `volume/${kind}/${stringProperty(volume, "uuid") ?? ""}`) };
+}
+
+const SHORT_VOLUME: ReadonlySet<string> = new Set([
+  "uuid",
+  "node_uuid",
+  "type",
+  "connector_id",
+  "volume_type",
+  "boot_index",
+  "volume_id",
+  "links",
+]);
+
+export function shortVolume(volume: JsonObject, kind: "connectors" | "targets", base: string): JsonObject {
+  return Object.fromEntries(Object.entries(restVolume(volume, kind, base)).filter(([key]) => SHORT_VOLUME.has(key)));
+}
+
 export function linksTo(base: string, path: string): JsonObject[] {
   return [
     { href: `${base}/v1/${path}`, rel: "self" },

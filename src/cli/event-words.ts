@@ -44,6 +44,10 @@ export function eventWords(event: HistoryEntry): string {
       return `port ${text("address") ?? ""} added`;
     case "port.deleted":
       return `port ${text("address") ?? ""} removed`;
+    case "volume.created":
+      return `volume ${text("kind") ?? ""} ${text("connector_id") ?? text("volume_id") ?? ""} added`;
+    case "volume.deleted":
+      return `volume ${text("kind") ?? ""} ${text("volume") ?? ""} removed`;
     case "discovery":
       return `an unknown machine was seen${because("address", "mac")}`;
     case "daemon.started":

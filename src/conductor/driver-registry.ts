@@ -3,8 +3,14 @@ import type { InterfaceName, Node } from "../domain/node.ts";
 import type { HardwareType, Interfaces } from "../driver/interfaces.ts";
 
 /** The interfaces that hardware types implement today; the others of Ironic answer `unsupported`. */
-const IMPLEMENTED = ["power", "management", "boot", "deploy", "inspect"] as const satisfies readonly (InterfaceName &
-  keyof HardwareType)[];
+const IMPLEMENTED = [
+  "power",
+  "management",
+  "boot",
+  "deploy",
+  "inspect",
+  "storage",
+] as const satisfies readonly (InterfaceName & keyof HardwareType)[];
 
 /** Which implementations serve a node: the operator's choice, else the hardware type's preference. */
 export class DriverRegistry {
@@ -45,6 +51,7 @@ export class DriverRegistry {
       boot: choose(type, "boot", type.boot, node),
       deploy: choose(type, "deploy", type.deploy, node),
       inspect: choose(type, "inspect", type.inspect, node),
+      storage: choose(type, "storage", type.storage, node),
     };
   }
 

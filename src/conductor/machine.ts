@@ -7,10 +7,11 @@ import type { BootMode, BootTarget } from "../domain/boot-device.ts";
 import type { Node } from "../domain/node.ts";
 import type { PowerState, PowerTarget } from "../domain/power-state.ts";
 import type { Store } from "../domain/store.ts";
-import type { Interfaces, Machine, Progress } from "../driver/interfaces.ts";
+import type { Interfaces, Machine, Progress, Task } from "../driver/interfaces.ts";
 import { change, nodeOf, record } from "./node-changes.ts";
 import type { ConductorSettings } from "./settings.ts";
 import { stepName } from "./step-plan.ts";
+import { taskOf } from "./task.ts";
 
 const REPORT_INTERVAL_MS = 1000;
 
@@ -64,8 +65,8 @@ export class ConductedMachine implements Machine {
     this.#step = parts.step;
   }
 
-  #task(): { readonly node: Node; readonly ports: ReturnType<Store["ports"]["ofNode"]> } {
-    return { node: nodeOf(this.#parts.store, this.#uuid), ports: this.#parts.store.ports.ofNode(this.#uuid) };
+  #task(): Task {
+    return taskOf(this.#parts.store, nodeOf(this.#parts.store, this.#uuid));
   }
 
   #options(): { readonly signal: AbortSignal; readonly log: Log } {

@@ -12,6 +12,7 @@ import { ConductedMachine, type MachineParts } from "./machine.ts";
 import { change, moveState, nodeOf, record } from "./node-changes.ts";
 import type { HeldLock, NodeLocks } from "./node-lock.ts";
 import { findStep, insertSteps, planSteps, stepName } from "./step-plan.ts";
+import { taskOf } from "./task.ts";
 
 /** A step that has been begun this often without an end is not begun again. */
 const MOST_ATTEMPTS = 5;
@@ -46,7 +47,9 @@ export class OperationRunner implements AsyncDisposable {
       id: this.#parts.random.uuid(),
       verb,
       kind,
-      steps: skipped ? [] : planSteps(this.#parts.drivers.interfacesOf(node), kind, chosen),
+      steps: skipped
+        ? []
+        : planSteps(this.#parts.drivers.interfacesOf(node), taskOf(this.#parts.store, node), kind, chosen),
       index: 0,
       progress: { kind: "pending" },
       startedAt: instant(this.#parts.clock),
@@ -243,8 +246,7 @@ export class OperationRunner implements AsyncDisposable {
     log.info("step.started", { attempt });
     const began = clock.now();
     const outcome = await step.run({
-      node: nodeOf(store, node.uuid),
-      ports: store.ports.ofNode(node.uuid),
+      ...taskOf(store, nodeOf(store, node.uuid)),
       args: planned.args,
       machine: this.#machine(node.uuid, name, signal),
       clock,

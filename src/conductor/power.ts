@@ -9,6 +9,7 @@ import type { DriverRegistry } from "./driver-registry.ts";
 import { type MachineParts, recordPower } from "./machine.ts";
 import { change, nodeOf, record } from "./node-changes.ts";
 import type { HeldLock, NodeLocks } from "./node-lock.ts";
+import { taskOf } from "./task.ts";
 
 const READ_TIMEOUT = millis(30_000);
 const CHANGE_TIMEOUT = millis(15 * 60_000);
@@ -52,7 +53,7 @@ export class PowerControl implements AsyncDisposable {
     try {
       using deadline = clock.deadline(CHANGE_TIMEOUT, this.#controller.signal);
       const node = nodeOf(store, uuid);
-      const task = { node, ports: store.ports.ofNode(uuid) };
+      const task = taskOf(store, node);
       const state = await drivers
         .interfacesOf(node)
         .power.setPowerState(task, target, { signal: deadline.signal, log });
@@ -79,9 +80,7 @@ export class PowerControl implements AsyncDisposable {
   async read(node: Node, signal: AbortSignal): Promise<PowerState> {
     const { store, drivers, clock, log } = this.#parts;
     using deadline = clock.deadline(READ_TIMEOUT, signal);
-    return await drivers
-      .interfacesOf(node)
-      .power.getPowerState({ node, ports: store.ports.ofNode(node.uuid) }, { signal: deadline.signal, log });
+    return await drivers.interfacesOf(node).power.getPowerState(taskOf(store, node), { signal: deadline.signal, log });
   }
 
   /** Begins the watch: every interval each idle node's BMC is read; a difference is stored and told, never fought. */

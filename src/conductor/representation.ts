@@ -4,6 +4,7 @@ import type { HistoryEntry } from "../domain/history.ts";
 import type { Lease } from "../domain/lease.ts";
 import type { InterfaceName, Node, Port } from "../domain/node.ts";
 import type { PlannedStep } from "../domain/operation.ts";
+import type { Volume } from "../domain/volume.ts";
 import type { DriverRegistry } from "./driver-registry.ts";
 
 /*
@@ -11,7 +12,7 @@ import type { DriverRegistry } from "./driver-registry.ts";
  * site's and the local door show the same JSON.
  */
 
-const SHOWN_INTERFACES = ["power", "management", "boot", "deploy", "inspect"] as const;
+const SHOWN_INTERFACES = ["power", "management", "boot", "deploy", "inspect", "storage"] as const;
 const NO_INTERFACES: readonly InterfaceName[] = ["bios", "console", "raid", "rescue", "vendor", "firmware"];
 
 export function representNode(
@@ -71,7 +72,6 @@ export function representNode(
     ),
     ...Object.fromEntries(NO_INTERFACES.map((name) => [`${name}_interface`, null])),
     network_interface: "noop",
-    storage_interface: "noop",
     inspection_started_at: node.inspectionStartedAt,
     inspection_finished_at: node.inspectionFinishedAt,
     created_at: node.createdAt,
@@ -126,6 +126,24 @@ export function representPort(port: Port): JsonObject {
     extra: port.extra,
     created_at: port.createdAt,
     updated_at: port.updatedAt,
+  };
+}
+
+export function representVolume(volume: Volume): JsonObject {
+  return {
+    uuid: volume.uuid,
+    node_uuid: volume.nodeUuid,
+    ...(volume.kind === "connector"
+      ? { type: volume.type, connector_id: volume.connectorId }
+      : {
+          volume_type: volume.volumeType,
+          boot_index: volume.bootIndex,
+          volume_id: volume.volumeId,
+          properties: masked(volume.properties),
+        }),
+    extra: volume.extra,
+    created_at: volume.createdAt,
+    updated_at: volume.updatedAt,
   };
 }
 

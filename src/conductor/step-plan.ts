@@ -1,7 +1,6 @@
 import { Fault } from "../core/fault.ts";
-import type { Node, Port } from "../domain/node.ts";
 import { orderSteps, type PlannedStep, type StepKind } from "../domain/operation.ts";
-import type { Interfaces, PowerInterface, Step, StepInterface } from "../driver/interfaces.ts";
+import type { Interfaces, PowerInterface, Step, StepInterface, Task } from "../driver/interfaces.ts";
 
 /** Reading the power state is all that verification needs. */
 function verifySteps(power: PowerInterface): readonly Step[] {
@@ -33,6 +32,7 @@ const STEP_DISCOVERY = "get_clean_steps";
 /** The steps that drivers offer for `kind`, in their order, as they are recorded; with `chosen` in place of what the ramdisk would add. */
 export function planSteps(
   interfaces: Interfaces,
+  task: Task,
   kind: StepKind,
   chosen?: readonly PlannedStep[],
 ): readonly PlannedStep[] {
@@ -45,7 +45,8 @@ export function planSteps(
   return orderSteps([
     ...(chosen ?? []),
     ...offered
-      .filter(([, step]) => step.kinds.includes(kind) && !(chosen !== undefined && step.step === STEP_DISCOVERY))
+      .filter(([, step]) => step.kinds.includes(kind) && (step.when?.(task) ?? true))
+      .filter(([, step]) => !(chosen !== undefined && step.step === STEP_DISCOVERY))
       .map(([name, step]) => ({
         interface: name,
         step: step.step,
@@ -94,12 +95,12 @@ export function stepName(step: PlannedStep): string {
 }
 
 /** What the operation works on, for validation before it begins. */
-export function validateFor(interfaces: Interfaces, node: Node, ports: readonly Port[], kind: StepKind): void {
-  const task = { node, ports };
+export function validateFor(interfaces: Interfaces, task: Task, kind: StepKind): void {
   interfaces.power.validate(task);
   if (kind === "verify" || kind === "delete") return;
   interfaces.management.validate(task);
-  if (kind !== "inspect" || ports.length > 0) interfaces.boot.validate(task);
+  if (kind !== "inspect" || task.ports.length > 0) interfaces.boot.validate(task);
   interfaces.inspect.validate(task, kind);
+  if (kind === "deploy") interfaces.storage.validate(task);
   interfaces.deploy.validate(task, kind);
 }

@@ -6,6 +6,7 @@ export type Brand<T, Name extends string> = T & { readonly [brand]: Name };
 
 export type NodeUuid = Brand<string, "NodeUuid">;
 export type PortUuid = Brand<string, "PortUuid">;
+export type VolumeUuid = Brand<string, "VolumeUuid">;
 export type MacAddress = Brand<string, "MacAddress">;
 export type Ipv4Address = Brand<string, "Ipv4Address">;
 
@@ -22,6 +23,10 @@ export function parseNodeUuid(text: string, field = "uuid"): NodeUuid {
 
 export function parsePortUuid(text: string, field = "uuid"): PortUuid {
   return parseUuid(text, field) as PortUuid;
+}
+
+export function parseVolumeUuid(text: string, field = "uuid"): VolumeUuid {
+  return parseUuid(text, field) as VolumeUuid;
 }
 
 function parseUuid(text: string, field: string): string {

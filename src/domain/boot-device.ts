@@ -4,7 +4,7 @@ export type BootDevice = "pxe" | "disk" | "cdrom" | "bios" | "safe" | "wanboot" 
 export type BootMode = "bios" | "uefi";
 
 /**
- * What the three boot services give a machine that asks: nothing of ours, the ramdisk, its own disk, or what its
- * instance names (an ISO, a kernel).
+ * What the three boot services give a machine that asks: nothing of ours, the ramdisk, its own disk, what its
+ * instance names (an ISO, a kernel), or its iSCSI volume.
  */
-export type BootTarget = "none" | "ramdisk" | "disk" | "network";
+export type BootTarget = "none" | "ramdisk" | "disk" | "network" | "volume";

@@ -7,6 +7,7 @@ import type { BootScript } from "./boot-script.ts";
 import { appendedArguments, ramdiskKernelArguments } from "./kernel-arguments.ts";
 import { isBootUrl, networkInstance } from "./network-instance.ts";
 import type { Node, Port } from "./node.ts";
+import type { VolumeBoot } from "./volume.ts";
 
 /** What the operator decided about booting. */
 export interface BootPolicy {
@@ -60,6 +61,8 @@ export interface BootQuery {
   readonly mac: MacAddress;
   readonly node: Node | undefined;
   readonly port: Port | undefined;
+  /** What the node boots from, if its target is `volume`. */
+  readonly volume: VolumeBoot;
   readonly firmware: Firmware;
   readonly services: BootServices;
   readonly policy: BootPolicy;
@@ -81,7 +84,7 @@ export type NetworkBoot =
       readonly reason: string;
     };
 
-export type BootPlanTarget = "ramdisk" | "disk" | "none" | "instance" | "memory-test";
+export type BootPlanTarget = "ramdisk" | "disk" | "none" | "instance" | "volume" | "memory-test";
 
 /** Everything that DHCP, TFTP and boot HTTP do for one machine, so that the three cannot disagree. */
 export interface BootPlan {
@@ -98,8 +101,12 @@ export function planBoot(query: BootQuery): BootPlan {
   const { target, reason, script } = targetOf(query);
   const network: NetworkBoot =
     script.kind === "local-disk" ? { kind: "silent", reason } : firstFile(query, script, reason);
-  const confidential = script.kind === "iso" && script.url.startsWith(ownFilesRoot(query));
+  const confidential = (script.kind === "iso" && script.url.startsWith(ownFilesRoot(query))) || holdsChap(script);
   return { target, reason, network, script, confidential };
+}
+
+function holdsChap(script: BootScript): boolean {
+  return script.kind === "volumes" && [script.boot, ...script.others].some(({ chap }) => chap !== null);
 }
 
 const localDisk: BootScript = { kind: "local-disk" };
@@ -123,6 +130,8 @@ function targetOf(query: BootQuery): Pick<BootPlan, "target" | "reason" | "scrip
       return { target: "disk", reason: `${state}: its own disk`, script: localDisk };
     case "none":
       return { target: "none", reason: `${state}: nothing is ordered`, script: localDisk };
+    case "volume":
+      return volumeOf(query.volume, state);
     case "network": {
       const script = instanceScript(query, node);
       return script === undefined
@@ -135,6 +144,22 @@ function targetOf(query: BootQuery): Pick<BootPlan, "target" | "reason" | "scrip
     }
     default:
       return assertNever(node.bootTarget);
+  }
+}
+
+function volumeOf(volume: VolumeBoot, state: string): Pick<BootPlan, "target" | "reason" | "script"> {
+  switch (volume.kind) {
+    case "none":
+      return { target: "none", reason: `${state}: it has no volume with boot_index 0`, script: localDisk };
+    case "unfit":
+      return { target: "none", reason: `${state}: its volume's ${volume.field} ${volume.reason}`, script: localDisk };
+    case "iscsi": {
+      const { initiator, boot, others } = volume;
+      const reason = `${state}: its volume ${boot.iqn}`;
+      return { target: "volume", reason, script: { kind: "volumes", initiator, boot, others } };
+    }
+    default:
+      return assertNever(volume);
   }
 }
 

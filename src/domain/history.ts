@@ -17,6 +17,8 @@ export type HistoryType =
   | "node.inspected"
   | "port.created"
   | "port.deleted"
+  | "volume.created"
+  | "volume.deleted"
   | "discovery"
   | "daemon.started";
 

@@ -1,9 +1,10 @@
-import type { Ipv4Address, MacAddress, NodeUuid, PortUuid } from "../core/brand.ts";
+import type { Ipv4Address, MacAddress, NodeUuid, PortUuid, VolumeUuid } from "../core/brand.ts";
 import type { JsonObject } from "../core/json.ts";
 import type { CommandAnswer, CommandRecord } from "./command-record.ts";
 import type { HistoryEntry } from "./history.ts";
 import type { Lease } from "./lease.ts";
 import type { Node, Port } from "./node.ts";
+import type { Volume } from "./volume.ts";
 
 /** What is on disk now; answered from memory, at once. */
 export interface NodeReader {
@@ -17,6 +18,13 @@ export interface PortReader {
   byAddress(address: MacAddress): Port | undefined;
   ofNode(node: NodeUuid): readonly Port[];
   list(): readonly Port[];
+}
+
+/** Volume connectors and volume targets. */
+export interface VolumeReader {
+  get(uuid: VolumeUuid): Volume | undefined;
+  ofNode(node: NodeUuid): readonly Volume[];
+  list(): readonly Volume[];
 }
 
 export interface LeaseReader {
@@ -49,6 +57,7 @@ export interface HistoryReader {
 export interface Transaction {
   readonly nodes: NodeReader & { put(node: Node): void; delete(uuid: NodeUuid): void };
   readonly ports: PortReader & { put(port: Port): void; delete(uuid: PortUuid): void };
+  readonly volumes: VolumeReader & { put(volume: Volume): void; delete(uuid: VolumeUuid): void };
   readonly leases: LeaseReader & { put(lease: Lease): void; delete(address: Ipv4Address): void };
   readonly commands: CommandReader & {
     accept(record: CommandRecord): void;
@@ -71,6 +80,7 @@ export interface CommitOptions {
 export interface Store {
   readonly nodes: NodeReader;
   readonly ports: PortReader;
+  readonly volumes: VolumeReader;
   readonly leases: LeaseReader;
   readonly commands: CommandReader;
   readonly history: HistoryReader;

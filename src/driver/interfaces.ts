@@ -7,11 +7,13 @@ import type { BootDevice, BootMode, BootTarget } from "../domain/boot-device.ts"
 import type { InterfaceName, Node, Port } from "../domain/node.ts";
 import type { PlannedStep, StepKind, WaitReason } from "../domain/operation.ts";
 import type { PowerState, PowerTarget } from "../domain/power-state.ts";
+import type { Volume } from "../domain/volume.ts";
 
 /** The node as it was when the call began. A driver reads it and changes nothing: what it wants stored, it returns. */
 export interface Task {
   readonly node: Node;
   readonly ports: readonly Port[];
+  readonly volumes: readonly Volume[];
 }
 
 /** Given last to everything that can wait. After an abort nothing is left open. */
@@ -61,6 +63,12 @@ export interface BootInterface {
   validate(task: Task): void;
   readonly ramdisk: BootOrder;
   instance(task: Task): BootOrder;
+}
+
+/** What the node's volumes mean. `domain/volume.ts` says what is booted from them. */
+export interface StorageInterface {
+  /** @throws Fault invalid where an instance would have to be in two places, or on a volume that cannot be booted from */
+  validate(task: Task): void;
 }
 
 /** What a step may answer; failure throws a Fault. */
@@ -125,6 +133,8 @@ export interface Step {
   readonly abortable: boolean;
   /** May be begun again after the daemon died in the middle of it. */
   readonly repeatable: boolean;
+  /** Absent: always. Otherwise it is left out of the plan for tasks of which it says no. */
+  readonly when?: (task: Task) => boolean;
   run(context: StepContext): Promise<StepOutcome>;
 }
 
@@ -144,6 +154,7 @@ export interface Interfaces {
   readonly boot: BootInterface;
   readonly deploy: StepInterface;
   readonly inspect: StepInterface;
+  readonly storage: StorageInterface;
 }
 
 /** Implementations by name, the preferred one first. @source Ironic drivers/hardware_type.py */
@@ -154,6 +165,7 @@ export interface HardwareType {
   readonly boot: ReadonlyMap<string, BootInterface>;
   readonly deploy: ReadonlyMap<string, StepInterface>;
   readonly inspect: ReadonlyMap<string, StepInterface>;
+  readonly storage: ReadonlyMap<string, StorageInterface>;
   /** Keys of driver_info that it reads, with a sentence each. */
   readonly properties: Readonly<Record<string, string>>;
 }

@@ -1,9 +1,10 @@
 import { invalid } from "../core/fault.ts";
 import type { BootInterface, Task } from "./interfaces.ts";
+import { bootsFromVolume } from "./storage.ts";
 
 /**
  * Network boot through ironrack's own DHCP, TFTP and HTTP; the instance boots from its own disk, or, with the
- * deploy interface `ramdisk`, over the network each time. Ironic's name: `ipxe`.
+ * deploy interface `ramdisk` or from a volume, over the network each time. Ironic's name: `ipxe`.
  */
 export const ipxeBoot: BootInterface = {
   validate(task: Task): void {
@@ -15,6 +16,9 @@ export const ipxeBoot: BootInterface = {
     }
   },
   ramdisk: { target: "ramdisk", device: "pxe" },
-  instance: ({ node }) =>
-    node.interfaces.deploy !== "ramdisk" ? { target: "disk", device: "disk" } : { target: "network", device: "pxe" },
+  instance: (task) => {
+    if (bootsFromVolume(task)) return { target: "volume", device: "pxe" };
+    const networked = task.node.interfaces.deploy === "ramdisk";
+    return networked ? { target: "network", device: "pxe" } : { target: "disk", device: "disk" };
+  },
 };

@@ -12,6 +12,7 @@ import { agentCleanSteps, bootAgent, machineArguments, runInBandStep } from "./a
 import { instanceImage } from "./instance-image.ts";
 import type { CallOptions, Step, StepContext, StepInterface, StepOutcome, Task } from "./interfaces.ts";
 import { rootDeviceHints } from "./root-device.ts";
+import { bootsFromVolume, startOverNetwork } from "./storage.ts";
 
 const AGENT_TIMEOUT = millis(120_000);
 const BOOT_LOADER_TIMEOUT = millis(300_000);
@@ -58,17 +59,19 @@ export interface IscsiDeployOptions {
  * of Ironic's direct deploy; the name is that of its former iSCSI deploy.
  */
 export function iscsiDeploy(options: IscsiDeployOptions): StepInterface {
+  /** Left out for an instance that lives on a volume. */
   const deployStep = (step: string, priority: number, run: Step["run"]): Step => ({
     step,
     kinds: ["deploy"],
     priority,
     abortable: true,
     repeatable: true,
+    when: (task) => !bootsFromVolume(task),
     run,
   });
   return {
     validate(task: Task, kind: StepKind): void {
-      if (kind !== "deploy") return;
+      if (kind !== "deploy" || bootsFromVolume(task)) return;
       instanceImage(task.node.instanceInfo);
       const configdrive = stringProperty(task.node.instanceInfo, "configdrive");
       if (configdrive !== undefined) checkConfigDrive(configdrive);
@@ -88,6 +91,13 @@ export function iscsiDeploy(options: IscsiDeployOptions): StepInterface {
         await machine.power("power on");
         return { kind: "done" };
       }),
+      {
+        ...deployStep("start_from_volume", 100, async ({ machine }) => {
+          await startOverNetwork(machine);
+          return { kind: "done" };
+        }),
+        when: bootsFromVolume,
+      },
       {
         step: "tear_down",
         kinds: ["delete"],

@@ -2,6 +2,7 @@ import { invalid } from "../core/fault.ts";
 import { isBootUrl, networkInstance } from "../domain/network-instance.ts";
 import { type AgentCleanOptions, agentCleanSteps, runInBandStep } from "./agent-clean.ts";
 import type { Step, StepInterface, Task } from "./interfaces.ts";
+import { startOverNetwork } from "./storage.ts";
 
 export interface RamdiskDeployOptions extends AgentCleanOptions {
   /** Whether this path of the appliance may be given to machines. */
@@ -21,9 +22,7 @@ export function ramdiskDeploy(options: RamdiskDeployOptions): StepInterface {
       kinds: ["deploy"],
       priority: 100,
       run: async ({ machine }) => {
-        await machine.power("power off");
-        await machine.prepareInstanceBoot();
-        await machine.power("power on");
+        await startOverNetwork(machine);
         return { kind: "done" };
       },
     },

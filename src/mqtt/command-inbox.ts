@@ -14,7 +14,7 @@ import { Turnstile } from "./turnstile.ts";
 
 export interface CommandInboxParts {
   readonly catalogue: Pick<Catalogue, "execute" | "check">;
-  readonly store: Pick<Store, "commands" | "nodes" | "ports" | "commit">;
+  readonly store: Pick<Store, "commands" | "nodes" | "ports" | "volumes" | "commit">;
   readonly clock: Clock;
   readonly log: Log;
   /** Commands that may wait for their turn; further ones are answered `busy`. Default 10 000. */

@@ -10,6 +10,7 @@ export interface EventType {
 const text = Type.Union([Type.String(), Type.Null()]);
 const state = Type.String({ description: "a provision state" });
 const step = Type.String({ description: "interface.step" });
+const volumeKind = Type.String({ description: "connector or target" });
 const nothing = Type.Object({});
 
 /** Every event that the site is told of; a type without a row does not compile. */
@@ -74,6 +75,22 @@ export const eventTypes: Readonly<Record<HistoryType, EventType>> = {
   "port.deleted": {
     sentence: "A NIC of a node was forgotten.",
     data: Type.Object({ port: Type.String(), address: Type.String() }),
+  },
+  "volume.created": {
+    sentence: "A volume connector or target of a node became known.",
+    data: Type.Object({
+      volume: Type.String(),
+      kind: volumeKind,
+      type: Type.Optional(Type.String()),
+      connector_id: Type.Optional(Type.String()),
+      volume_type: Type.Optional(Type.String()),
+      boot_index: Type.Optional(Type.Integer()),
+      volume_id: Type.Optional(Type.String()),
+    }),
+  },
+  "volume.deleted": {
+    sentence: "A volume connector or target of a node was forgotten.",
+    data: Type.Object({ volume: Type.String(), kind: volumeKind }),
   },
   discovery: {
     sentence: "A machine that nobody enrolled was seen.",

@@ -1,6 +1,6 @@
-import { parsePortUuid, isUuid, parseMacAddress, parseNodeUuid } from "../core/brand.ts";
+import { parsePortUuid, isUuid, parseMacAddress, parseNodeUuid, parseVolumeUuid } from "../core/brand.ts";
 import { stringProperty, type JsonObject } from "../core/json.ts";
-import type { NodeReader, PortReader } from "../domain/store.ts";
+import type { NodeReader, PortReader, VolumeReader } from "../domain/store.ts";
 
 /**
  * What a command is about: two commands that share a key run in the order in which they came. A node counts under the word
@@ -8,7 +8,7 @@ import type { NodeReader, PortReader } from "../domain/store.ts";
  */
 export function orderingKeys(
   params: JsonObject,
-  store: { readonly nodes: NodeReader; readonly ports: PortReader },
+  store: { readonly nodes: NodeReader; readonly ports: PortReader; readonly volumes: VolumeReader },
 ): ReadonlySet<string> {
   const keys = new Set<string>();
   for (const field of ["node", "uuid", "name"]) {
@@ -19,6 +19,13 @@ export function orderingKeys(
   if (port !== undefined) {
     keys.add(`port ${port.toLowerCase()}`);
     const found = findPort(port, store.ports);
+    if (found !== undefined) addNode(keys, found.nodeUuid, store.nodes);
+  }
+  for (const field of ["volume_connector", "volume_target"]) {
+    const volume = stringProperty(params, field);
+    if (volume === undefined || !isUuid(volume)) continue;
+    keys.add(`volume ${volume.toLowerCase()}`);
+    const found = store.volumes.get(parseVolumeUuid(volume));
     if (found !== undefined) addNode(keys, found.nodeUuid, store.nodes);
   }
   return keys;

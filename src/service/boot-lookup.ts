@@ -2,7 +2,8 @@ import type { Ipv4Address, MacAddress } from "../core/brand.ts";
 import type { Firmware } from "../domain/boot-firmware.ts";
 import { type BootPlan, type BootPolicy, type BootServices, planBoot } from "../domain/boot-plan.ts";
 import type { Node, Port } from "../domain/node.ts";
-import type { NodeReader, PortReader } from "../domain/store.ts";
+import type { NodeReader, PortReader, VolumeReader } from "../domain/store.ts";
+import { type VolumeBoot, volumeBoot } from "../domain/volume.ts";
 import type { BootSecrets } from "./boot-secret.ts";
 import type { BootTemplates } from "../domain/boot-template.ts";
 
@@ -20,18 +21,25 @@ export interface BootSettings {
 export interface BootDirectory {
   readonly nodes: NodeReader;
   readonly ports: PortReader;
+  readonly volumes: VolumeReader;
 }
 
 export interface KnownMachine {
   readonly node: Node | undefined;
   readonly port: Port | undefined;
+  /** What it boots from, if it is to boot from its volume. */
+  readonly volume: VolumeBoot;
 }
 
-const unknownMachine: KnownMachine = { node: undefined, port: undefined };
+const noVolume: VolumeBoot = { kind: "none" };
+const unknownMachine: KnownMachine = { node: undefined, port: undefined, volume: noVolume };
 
 export function findMachine(directory: BootDirectory, mac: MacAddress | null): KnownMachine {
   const port = mac === null ? undefined : directory.ports.byAddress(mac);
-  return port === undefined ? unknownMachine : { port, node: directory.nodes.get(port.nodeUuid) };
+  if (port === undefined) return unknownMachine;
+  const node = directory.nodes.get(port.nodeUuid);
+  const volume = node?.bootTarget === "volume" ? volumeBoot(node, directory.volumes.ofNode(node.uuid)) : noVolume;
+  return { port, node, volume };
 }
 
 /** Our services as a machine finds them that reaches us at `address`. */
@@ -52,7 +60,7 @@ export function planFor(
   machine: { readonly mac: MacAddress; readonly firmware: Firmware; readonly services: BootServices },
 ): BootPlan {
   const { mac, firmware, services } = machine;
-  const { node, port } = known;
+  const { node, port, volume } = known;
   const secret = node?.bootTarget === "network" ? settings.secrets(mac, node) : "";
-  return planBoot({ node, port, mac, firmware, services, policy: settings.policy, secret });
+  return planBoot({ node, port, volume, mac, firmware, services, policy: settings.policy, secret });
 }

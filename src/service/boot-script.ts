@@ -1,5 +1,6 @@
 import { assertNever } from "../core/fault.ts";
 import type { BootScript } from "../domain/boot-script.ts";
+import type { IscsiVolume } from "../domain/volume.ts";
 import { type IpxeCommand, renderIpxeScript } from "../protocol/ipxe/script.ts";
 
 /** The first hard disk, as the BIOS numbers it. */
@@ -37,6 +38,8 @@ function commands(script: BootScript): readonly IpxeCommand[] {
     }
     case "iso":
       return againAndAgain("the ISO", [{ kind: "sanboot", url: script.url, drive: FIRST_DISK, orGo: "again" }]);
+    case "volumes":
+      return volumeCommands(script);
     case "memory-test":
       return againAndAgain("memtest86+", [
         { kind: "if-efi", go: "efi" },
@@ -51,13 +54,50 @@ function commands(script: BootScript): readonly IpxeCommand[] {
   }
 }
 
+function volumeCommands(script: Extract<BootScript, { readonly kind: "volumes" }>): readonly IpxeCommand[] {
+  const { initiator, boot, others } = script;
+  const drives = others.map((volume, at) => ({ volume, drive: FIRST_DISK + 1 + at }));
+  return [
+    ...(initiator === null ? [] : [{ kind: "set", setting: "initiator-iqn", value: initiator } as const]),
+    ...againAndAgain(
+      "the volume",
+      [
+        ...drives.flatMap(({ volume, drive }) => [
+          ...login(volume),
+          { kind: "sanhook", url: iscsiUrl(volume), drive, orGo: "again" } as const,
+        ]),
+        // Last, so that its name and password are those that the system finds in the iBFT.
+        ...login(boot),
+        { kind: "sanboot-described", url: iscsiUrl(boot), drive: FIRST_DISK, orGo: "again" },
+      ],
+      drives.map(({ drive }) => ({ kind: "sanunhook", drive })),
+    ),
+  ];
+}
+
+function login({ chap }: IscsiVolume): readonly IpxeCommand[] {
+  return (["username", "password"] as const).map((setting) =>
+    chap === null ? { kind: "clear", setting } : { kind: "set", setting, value: chap[setting] },
+  );
+}
+
+/** Single-level addressing up to 255, flat addressing above. @source RFC 4173 §5; SAM-5 §4.7.7 */
+function iscsiUrl({ host, port, lun, iqn }: IscsiVolume): string {
+  return `iscsi:${host}::${port}:${(lun > 255 ? 0x4000 | lun : lun).toString(16)}:${iqn}`;
+}
+
 /** The commands, which go to `again` when they fail: the network or the appliance may be away for a moment. */
-function againAndAgain(what: string, body: readonly IpxeCommand[]): readonly IpxeCommand[] {
+function againAndAgain(
+  what: string,
+  body: readonly IpxeCommand[],
+  undo: readonly IpxeCommand[] = [],
+): readonly IpxeCommand[] {
   return [
     { kind: "label", name: "load" },
     ...body,
     { kind: "label", name: "again" },
     { kind: "echo", text: `ironrack: ${what} did not load; trying again in 5 s` },
+    ...undo,
     { kind: "wait", seconds: 5 },
     { kind: "go", label: "load" },
   ];

@@ -29,7 +29,7 @@ export type { DhcpLink } from "./dhcp-exchange.ts";
 export type { DhcpSubnet } from "./dhcp-subnet.ts";
 
 export interface DhcpServiceOptions extends DhcpRules {
-  readonly store: Pick<Store, "nodes" | "ports" | "leases" | "commit">;
+  readonly store: Pick<Store, "nodes" | "ports" | "volumes" | "leases" | "commit">;
   readonly clock: Clock;
   readonly log: Log;
   readonly links: readonly DhcpLink[];

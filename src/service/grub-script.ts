@@ -34,6 +34,7 @@ function commands(script: BootScript, services: BootServices): readonly GrubComm
         { kind: "boot" },
       ];
     case "iso":
+    case "volumes":
     case "memory-test":
       return [{ kind: "echo", text: "ironrack: this needs iPXE" }, { kind: "exit" }];
     default:

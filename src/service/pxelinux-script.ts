@@ -34,6 +34,7 @@ function command(script: BootScript, services: BootServices): PxelinuxCommand {
     case "memory-test":
       return { kind: "linux", file: byTftp(script.bios), initrd: null, arguments: script.arguments };
     case "iso":
+    case "volumes":
       return { kind: "pxe", file: IPXE };
     default:
       return assertNever(script);

@@ -12,10 +12,11 @@ import type {
   PortReader,
   Store,
   Transaction,
+  VolumeReader,
 } from "../domain/store.ts";
 import type { Disk } from "./disk.ts";
 import { type Retention, trim } from "./retention.ts";
-import { commandReader, leaseReader, nodeReader, portReader, State } from "./state.ts";
+import { commandReader, leaseReader, nodeReader, portReader, State, volumeReader } from "./state.ts";
 import { openTransaction } from "./transaction.ts";
 
 interface Pending {
@@ -37,6 +38,7 @@ interface Waiter {
 export class IndexedStore implements Store, AsyncDisposable {
   readonly nodes: NodeReader;
   readonly ports: PortReader;
+  readonly volumes: VolumeReader;
   readonly leases: LeaseReader;
   readonly commands: CommandReader;
   readonly history: HistoryReader;
@@ -67,6 +69,7 @@ export class IndexedStore implements Store, AsyncDisposable {
     this.#retention = parts.retention;
     this.nodes = nodeReader(state);
     this.ports = portReader(state);
+    this.volumes = volumeReader(state);
     this.leases = leaseReader(state);
     this.commands = commandReader(state);
     this.history = {

@@ -1,4 +1,4 @@
-import type { Ipv4Address, NodeUuid, PortUuid } from "../core/brand.ts";
+import type { Ipv4Address, NodeUuid, PortUuid, VolumeUuid } from "../core/brand.ts";
 
 /** The keys of the store; nowhere else is one built. A prefix, a slash, and what names the record. */
 export const keys = {
@@ -6,6 +6,7 @@ export const keys = {
   marks: "meta/marks",
   node: (uuid: NodeUuid) => `node/${uuid}`,
   port: (uuid: PortUuid) => `port/${uuid}`,
+  volume: (uuid: VolumeUuid) => `volume/${uuid}`,
   lease: (address: Ipv4Address) => `lease/${address}`,
   command: (id: string) => `command/${id}`,
   inventory: (node: NodeUuid) => `inventory/${node}`,
@@ -14,7 +15,7 @@ export const keys = {
   aside: (key: string) => `aside/${key}`,
 } as const;
 
-export type RecordKind = "meta" | "node" | "port" | "lease" | "command" | "inventory" | "history" | "aside";
+export type RecordKind = "meta" | "node" | "port" | "volume" | "lease" | "command" | "inventory" | "history" | "aside";
 
 /** Digits of the largest safe integer, so that keys sort as their numbers do. */
 const SEQ_DIGITS = 16;

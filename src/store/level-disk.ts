@@ -81,6 +81,7 @@ export class LevelDisk implements Disk {
     const operations: Operation[] = [];
     for (const [uuid, node] of changes.nodes) operations.push(this.#operation(keys.node(uuid), node));
     for (const [uuid, port] of changes.ports) operations.push(this.#operation(keys.port(uuid), port));
+    for (const [uuid, volume] of changes.volumes) operations.push(this.#operation(keys.volume(uuid), volume));
     for (const [address, lease] of changes.leases) operations.push(this.#operation(keys.lease(address), lease));
     for (const [id, command] of changes.commands) operations.push(this.#operation(keys.command(id), command));
     for (const [node, inventory] of changes.inventory)
@@ -93,6 +94,7 @@ export class LevelDisk implements Disk {
     const counts: Counts = {
       nodes: old.nodes + growth(changes.nodes, before.nodes),
       ports: old.ports + growth(changes.ports, before.ports),
+      volumes: old.volumes + growth(changes.volumes, before.volumes),
       leases: old.leases + growth(changes.leases, before.leases),
       commands: old.commands + growth(changes.commands, before.commands),
     };
@@ -111,6 +113,8 @@ export class LevelDisk implements Disk {
     const operations: Operation[] = [];
     for (const uuid of changes.nodes.keys()) operations.push(this.#operation(keys.node(uuid), before.nodes.get(uuid)));
     for (const uuid of changes.ports.keys()) operations.push(this.#operation(keys.port(uuid), before.ports.get(uuid)));
+    for (const uuid of changes.volumes.keys())
+      operations.push(this.#operation(keys.volume(uuid), before.volumes.get(uuid)));
     for (const address of changes.leases.keys())
       operations.push(this.#operation(keys.lease(address), before.leases.get(address)));
     for (const id of changes.commands.keys())

@@ -2,7 +2,9 @@ import { Fault, toFault } from "../core/fault.ts";
 import { type JsonObject, numberProperty, objectProperty } from "../core/json.ts";
 import type { Log } from "../core/log.ts";
 import type { Lease } from "../domain/lease.ts";
+import type { NodeUuid } from "../core/brand.ts";
 import type { Node, Port } from "../domain/node.ts";
+import type { Volume } from "../domain/volume.ts";
 import { keys, rangeOf, type RecordKind, seqOf } from "./keys.ts";
 import type { Database } from "./level-files.ts";
 import type { RecordCodec } from "./record.ts";
@@ -16,6 +18,7 @@ type Operation =
 export interface Counts {
   readonly nodes: number;
   readonly ports: number;
+  readonly volumes: number;
   readonly leases: number;
   readonly commands: number;
 }
@@ -50,10 +53,17 @@ export async function loadState(database: Database, codec: RecordCodec, log: Log
     }
   };
   await load<Node>("node", byCreation, (node) => state.nodes.put(node));
+  const requireNode = (uuid: NodeUuid): void => {
+    if (state.nodes.get(uuid) === undefined)
+      throw new Fault("not-found", "node.not-found", `its node ${uuid} is missing`);
+  };
   await load<Port>("port", byCreation, (port) => {
-    if (state.nodes.get(port.nodeUuid) === undefined)
-      throw new Fault("not-found", "node.not-found", `its node ${port.nodeUuid} is missing`);
+    requireNode(port.nodeUuid);
     state.ports.put(port);
+  });
+  await load<Volume>("volume", byCreation, (volume) => {
+    requireNode(volume.nodeUuid);
+    state.volumes.put(volume);
   });
   await load<Lease>(
     "lease",
@@ -115,6 +125,7 @@ export function countsOf(state: State): Counts {
   return {
     nodes: state.nodes.size,
     ports: state.ports.size,
+    volumes: state.volumes.size,
     leases: state.leases.size,
     commands: state.commands.size,
   };

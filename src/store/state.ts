@@ -1,10 +1,11 @@
-import type { Ipv4Address, NodeUuid, PortUuid } from "../core/brand.ts";
+import type { Ipv4Address, NodeUuid, PortUuid, VolumeUuid } from "../core/brand.ts";
 import type { JsonObject } from "../core/json.ts";
 import type { CommandRecord } from "../domain/command-record.ts";
 import type { HistoryEntry } from "../domain/history.ts";
 import type { Lease } from "../domain/lease.ts";
 import type { Node, Port } from "../domain/node.ts";
-import type { CommandReader, LeaseReader, NodeReader, PortReader } from "../domain/store.ts";
+import type { Volume } from "../domain/volume.ts";
+import type { CommandReader, LeaseReader, NodeReader, PortReader, VolumeReader } from "../domain/store.ts";
 import { Table, type TableShape } from "./table.ts";
 
 /** A command with its place in the order of arrival; wall time may jump and cannot give it. */
@@ -30,6 +31,7 @@ export const noMarks: Marks = { lastSeq: 0, firstSeq: 1, acknowledged: 0, nextOr
 export interface Changes {
   readonly nodes: ReadonlyMap<NodeUuid, Node | undefined>;
   readonly ports: ReadonlyMap<PortUuid, Port | undefined>;
+  readonly volumes: ReadonlyMap<VolumeUuid, Volume | undefined>;
   readonly leases: ReadonlyMap<Ipv4Address, Lease | undefined>;
   readonly commands: ReadonlyMap<string, ArrivedCommand | undefined>;
   readonly inventory: ReadonlyMap<NodeUuid, JsonObject | undefined>;
@@ -52,6 +54,22 @@ const portShape: TableShape<PortUuid, Port, "address" | "node"> = {
   },
 };
 
+const volumeShape: TableShape<VolumeUuid, Volume, "node" | "identity"> = {
+  noun: "volume",
+  key: (volume) => volume.uuid,
+  indexes: {
+    node: { entry: (volume) => volume.nodeUuid, unique: false },
+    identity: { entry: volumeIdentity, unique: true },
+  },
+};
+
+/** @source Ironic: (type, connector_id) and (node, boot_index) are unique */
+function volumeIdentity(volume: Volume): string {
+  return volume.kind === "connector"
+    ? `${volume.type} ${volume.connectorId}`
+    : `boot_index ${volume.bootIndex} of ${volume.nodeUuid}`;
+}
+
 const leaseShape: TableShape<Ipv4Address, Lease, "client"> = {
   noun: "lease",
   key: (lease) => lease.address,
@@ -73,6 +91,7 @@ function openness(command: CommandRecord): "unanswered" | "undelivered" | null {
 export class State {
   readonly nodes: Table<NodeUuid, Node, "name">;
   readonly ports: Table<PortUuid, Port, "address" | "node">;
+  readonly volumes: Table<VolumeUuid, Volume, "node" | "identity">;
   readonly leases: Table<Ipv4Address, Lease, "client">;
   readonly commands: Table<string, ArrivedCommand, "open">;
   readonly inventory = new Map<NodeUuid, JsonObject | undefined>();
@@ -84,6 +103,7 @@ export class State {
     this.#parent = parent;
     this.nodes = parent?.nodes.layer() ?? new Table(nodeShape);
     this.ports = parent?.ports.layer() ?? new Table(portShape);
+    this.volumes = parent?.volumes.layer() ?? new Table(volumeShape);
     this.leases = parent?.leases.layer() ?? new Table(leaseShape);
     this.commands = parent?.commands.layer() ?? new Table(commandShape);
     this.marks = parent?.marks ?? noMarks;
@@ -93,6 +113,7 @@ export class State {
     return {
       nodes: this.nodes.changes(),
       ports: this.ports.changes(),
+      volumes: this.volumes.changes(),
       leases: this.leases.changes(),
       commands: this.commands.changes(),
       inventory: this.inventory,
@@ -104,9 +125,10 @@ export class State {
   /** Whether a layer changes anything. */
   get changed(): boolean {
     const changes = this.changes();
+    const { nodes, ports, volumes, leases, commands, inventory } = changes;
     return (
       this.marks !== this.#parent?.marks ||
-      [changes.nodes, changes.ports, changes.leases, changes.commands, changes.inventory].some((map) => map.size > 0)
+      [nodes, ports, volumes, leases, commands, inventory].some((map) => map.size > 0)
     );
   }
 
@@ -116,6 +138,7 @@ export class State {
     if (parent === undefined) return;
     this.nodes.merge();
     this.ports.merge();
+    this.volumes.merge();
     this.leases.merge();
     this.commands.merge();
     parent.marks = this.marks;
@@ -139,6 +162,14 @@ export function portReader(state: State): PortReader {
     byAddress: (address) => state.ports.find("address", address)[0],
     ofNode: (node) => state.ports.find("node", node),
     list: () => state.ports.list(),
+  };
+}
+
+export function volumeReader(state: State): VolumeReader {
+  return {
+    get: (uuid) => state.volumes.get(uuid),
+    ofNode: (node) => state.volumes.find("node", node),
+    list: () => state.volumes.list(),
   };
 }
 

@@ -1,10 +1,11 @@
+import type { NodeUuid } from "../core/brand.ts";
 import { type Clock, instant } from "../core/clock.ts";
 import { Fault } from "../core/fault.ts";
 import type { HistoryEntry } from "../domain/history.ts";
 import type { Transaction } from "../domain/store.ts";
-import { commandReader, leaseReader, nodeReader, portReader, type State } from "./state.ts";
+import { commandReader, leaseReader, nodeReader, portReader, type State, volumeReader } from "./state.ts";
 
-/** A transaction that reads and writes `layer`. With the node go its ports and its inventory. */
+/** A transaction that reads and writes `layer`. With the node go its ports, its volumes and its inventory. */
 export function openTransaction(layer: State, clock: Clock): Transaction {
   return {
     nodes: {
@@ -13,20 +14,25 @@ export function openTransaction(layer: State, clock: Clock): Transaction {
       delete: (uuid) => {
         layer.nodes.delete(uuid);
         for (const port of layer.ports.find("node", uuid)) layer.ports.delete(port.uuid);
+        for (const volume of layer.volumes.find("node", uuid)) layer.volumes.delete(volume.uuid);
         layer.inventory.set(uuid, undefined);
       },
     },
     ports: {
       ...portReader(layer),
       put: (port) => {
-        if (layer.nodes.get(port.nodeUuid) === undefined) {
-          throw new Fault("not-found", "node.not-found", `the port's node ${port.nodeUuid} does not exist`, {
-            detail: { field: "node_uuid" },
-          });
-        }
+        requireNode(layer, port.nodeUuid, "port");
         layer.ports.put(port);
       },
       delete: (uuid) => layer.ports.delete(uuid),
+    },
+    volumes: {
+      ...volumeReader(layer),
+      put: (volume) => {
+        requireNode(layer, volume.nodeUuid, "volume");
+        layer.volumes.put(volume);
+      },
+      delete: (uuid) => layer.volumes.delete(uuid),
     },
     leases: {
       ...leaseReader(layer),
@@ -41,6 +47,13 @@ export function openTransaction(layer: State, clock: Clock): Transaction {
     },
     outbox: { acknowledge: (seq) => acknowledge(layer, seq) },
   };
+}
+
+function requireNode(layer: State, node: NodeUuid, noun: string): void {
+  if (layer.nodes.get(node) !== undefined) return;
+  throw new Fault("not-found", "node.not-found", `the ${noun}'s node ${node} does not exist`, {
+    detail: { field: "node_uuid" },
+  });
 }
 
 function commandWriter(layer: State): Transaction["commands"] {

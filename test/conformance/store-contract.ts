@@ -9,6 +9,7 @@ import {
   parseMacAddress,
   parseNodeUuid,
   parsePortUuid,
+  parseVolumeUuid,
 } from "../../src/core/brand.ts";
 import type { Clock } from "../../src/core/clock.ts";
 import { Fault } from "../../src/core/fault.ts";
@@ -18,6 +19,7 @@ import type { Lease } from "../../src/domain/lease.ts";
 import { enrolledNode } from "../../src/domain/enrolled-node.ts";
 import type { Node, Port } from "../../src/domain/node.ts";
 import type { Store } from "../../src/domain/store.ts";
+import type { VolumeConnector, VolumeTarget } from "../../src/domain/volume.ts";
 
 export const aTime = "2026-01-01T00:00:00.000Z";
 
@@ -46,6 +48,34 @@ export function aPort(index: number, node: NodeUuid, changes: Partial<Port> = {}
     extra: {},
     createdAt: aTime,
     updatedAt: aTime,
+    ...changes,
+  };
+}
+
+function aVolumeHead(index: number, kind: number) {
+  return {
+    uuid: parseVolumeUuid(`${kind}0000000-0000-4000-8000-${index.toString(16).padStart(12, "0")}`),
+    nodeUuid: aUuid(1),
+    extra: {},
+    createdAt: aTime,
+    updatedAt: aTime,
+  };
+}
+
+export function aConnector(index: number, changes: Partial<VolumeConnector> = {}): VolumeConnector {
+  const connectorId = `iqn.2026-01.org.example:node-${index}`;
+  return { ...aVolumeHead(index, 2), kind: "connector", type: "iqn", connectorId, ...changes };
+}
+
+/** Its LUN is its index. */
+export function aTarget(index: number, changes: Partial<VolumeTarget> = {}): VolumeTarget {
+  return {
+    ...aVolumeHead(index, 3),
+    kind: "target",
+    volumeType: "iscsi",
+    bootIndex: index,
+    volumeId: `disk-${index}`,
+    properties: { target_portal: "10.0.0.9:3260", target_iqn: "iqn.2026-01.org.example:san", target_lun: index },
     ...changes,
   };
 }
@@ -245,6 +275,49 @@ export function storeContract(open: (clock: Clock) => Promise<StoreUnderTest>, m
       store.commit((tx) => tx.ports.put(aPort(1, aUuid(9)))),
       (error: Fault) => error.kind === "not-found",
     );
+  });
+
+  rule("volumes are read back whole, go with their node, and are there once", async (subject) => {
+    const target = aTarget(1, { properties: { target_lun: 1, auth_password: "s3cret-s3cret" } });
+    await subject.store.commit((tx) => {
+      tx.nodes.put(aNode(1));
+      tx.nodes.put(aNode(2));
+      tx.volumes.put(target);
+      tx.volumes.put(aConnector(1));
+      tx.volumes.put(aTarget(2, { nodeUuid: aUuid(2), bootIndex: 1 }));
+    });
+    for (const second of [aConnector(2, { connectorId: aConnector(1).connectorId }), aTarget(3, { bootIndex: 1 })]) {
+      await assert.rejects(
+        subject.store.commit((tx) => tx.volumes.put(second)),
+        (error: Fault) => error.kind === "conflict",
+      );
+    }
+    await assert.rejects(
+      subject.store.commit((tx) => tx.volumes.put(aTarget(9, { nodeUuid: aUuid(9) }))),
+      (error: Fault) => error.kind === "not-found",
+    );
+    await afterReopen(subject, async (store) => {
+      assert.deepEqual(store.volumes.get(target.uuid), target);
+      const ofNode = store.volumes.ofNode(aUuid(1)).map(({ uuid }) => uuid);
+      assert.deepEqual(ofNode.toSorted(), [aConnector(1).uuid, target.uuid]);
+    });
+  });
+
+  rule("with a node go its volumes", async (subject) => {
+    await subject.store.commit((tx) => {
+      tx.nodes.put(aNode(1));
+      tx.nodes.put(aNode(2));
+      tx.volumes.put(aTarget(1));
+      tx.volumes.put(aTarget(2, { nodeUuid: aUuid(2) }));
+    });
+    await subject.store.commit((tx) => tx.nodes.delete(aUuid(1)));
+    await afterReopen(subject, async (store) => {
+      assert.deepEqual(
+        store.volumes.list().map(({ uuid }) => uuid),
+        [aTarget(2).uuid],
+      );
+      assert.equal(store.volumes.ofNode(aUuid(1)).length, 0);
+    });
   });
 
   rule("an inventory is read back as it came", async (subject) => {

@@ -34,7 +34,7 @@ import { loaderConfigSource } from "../../src/service/loader-config-source.ts";
 import { TftpService } from "../../src/service/tftp-service.ts";
 import { openStore } from "../../src/store/level-store.ts";
 import { openMemoryStore } from "../../src/store/memory-store.ts";
-import { aNode, aPort } from "../conformance/store-contract.ts";
+import { aConnector, aNode, aPort, aTarget } from "../conformance/store-contract.ts";
 
 export interface BootServerOptions {
   readonly interface: string;
@@ -61,6 +61,9 @@ export interface BootServerOptions {
     readonly bootTarget: BootTarget;
     readonly secureBoot?: boolean;
     readonly instanceInfo?: JsonObject;
+    /** Properties of the volume target that it boots from, and its name there. */
+    readonly volume?: JsonObject;
+    readonly initiator?: string;
   }[];
   /** Where the ISOs lie that nodes may name by path. */
   readonly isoDirectories?: readonly string[];
@@ -95,11 +98,15 @@ async function main(options: BootServerOptions): Promise<void> {
       : await openStore({ directory: options.storeDirectory, clock, log, key: new Uint8Array(32).fill(7) }),
   );
   await store.commit((tx) => {
-    options.nodes.forEach(({ mac, bootTarget, secureBoot, instanceInfo = {} }, at) => {
+    options.nodes.forEach(({ mac, bootTarget, secureBoot, instanceInfo = {}, volume, initiator }, at) => {
       const properties = secureBoot === true ? { capabilities: "boot_mode:uefi,secure_boot:true" } : {};
-      const node = aNode(at, { bootTarget, properties, instanceInfo });
+      const interfaces = volume === undefined ? {} : { storage: "external" };
+      const node = aNode(at, { bootTarget, properties, instanceInfo, interfaces });
       tx.nodes.put(node);
       tx.ports.put(aPort(at, node.uuid, { address: parseMacAddress(mac) }));
+      const own = { nodeUuid: node.uuid };
+      if (volume !== undefined) tx.volumes.put(aTarget(at, { ...own, bootIndex: 0, properties: volume }));
+      if (initiator !== undefined) tx.volumes.put(aConnector(at, { ...own, connectorId: initiator }));
     });
   });
   const address = parseIpv4Address(options.address);

@@ -1,8 +1,8 @@
 import type { FastifyInstance } from "fastify";
-import { isJsonObject, property, type Json, type JsonObject } from "../../core/json.ts";
+import { isJsonObject } from "../../core/json.ts";
 import { apiError } from "../error-body.ts";
 import { restNode, restPort, shortNode } from "../representation.ts";
-import { baseOf, carryOut, minorOf, type RouteParts, sendError } from "./route-parts.ts";
+import { baseOf, carryOut, listed, minorOf, type RouteParts, sendError } from "./route-parts.ts";
 
 /** The nodes and ports, to read. */
 export function readRoutes(parts: RouteParts) {
@@ -64,9 +64,4 @@ export function readRoutes(parts: RouteParts) {
         ),
     );
   };
-}
-
-function listed(result: Json, key: string): readonly JsonObject[] {
-  const list = isJsonObject(result) ? property(result, key) : undefined;
-  return Array.isArray(list) ? list.filter((one: Json) => isJsonObject(one)) : [];
 }

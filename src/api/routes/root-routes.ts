@@ -10,6 +10,7 @@ const RESOURCES: readonly { readonly name: string; readonly since: number }[] = 
   { name: "ports", since: 1 },
   { name: "lookup", since: 22 },
   { name: "heartbeat", since: 22 },
+  { name: "volume", since: 32 },
 ];
 
 /** GET / and GET /v1, by which clients find out what there is. */

@@ -1,5 +1,5 @@
 import type { FastifyReply, FastifyRequest } from "fastify";
-import type { Json } from "../../core/json.ts";
+import { isJsonObject, property, type Json, type JsonObject } from "../../core/json.ts";
 import type { Catalogue, Role } from "../../conductor/catalogue.ts";
 import { answerError, type ErrorAnswer } from "../error-body.ts";
 
@@ -23,6 +23,12 @@ export async function carryOut(
 ): Promise<FastifyReply> {
   const outcome = await parts.catalogue.execute(command, { signal: parts.closing });
   return outcome.ok ? answer(outcome.result) : sendError(reply, answerError(outcome));
+}
+
+/** The objects of a list that a command answered. */
+export function listed(result: Json, key: string): readonly JsonObject[] {
+  const list = isJsonObject(result) ? property(result, key) : undefined;
+  return Array.isArray(list) ? list.filter((one: Json) => isJsonObject(one)) : [];
 }
 
 /** Scheme and host for links, as the caller wrote them. */

@@ -4,6 +4,7 @@ import { addNodeChanging } from "./node-changing.ts";
 import { addNodeReading } from "./node-reading.ts";
 import { addNodeWork } from "./node-work.ts";
 import { addCommands, addEvents, addLeases, addPorts, addStatus } from "./other-verbs.ts";
+import { addVolumes } from "./volume-verbs.ts";
 import type { VerbParts } from "./verb.ts";
 
 /** Puts every verb under `parent`. */
@@ -14,6 +15,7 @@ export function addVerbs(parent: Command, parts: VerbParts): void {
   addNodeChanging(node, parts);
   addNodeWork(node, parts);
   addPorts(parent, parts);
+  addVolumes(parent, parts);
   addEvents(parent, parts);
   addBoot(parent, parts);
   addLeases(parent, parts);

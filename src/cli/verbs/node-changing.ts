@@ -17,6 +17,8 @@ interface NodeFields {
   readonly instanceInfo?: JsonObject;
   readonly resourceClass?: string;
   readonly bootMode?: string;
+  readonly deployInterface?: string;
+  readonly storageInterface?: string;
 }
 
 function nodeFields(command: Command): Command {
@@ -32,7 +34,9 @@ function nodeFields(command: Command): Command {
     .option("--instance-info <KEY=VALUE>", "what to deploy; repeatable", keyValue({ numbers: true }))
     .option("--description <TEXT>", "free text")
     .option("--resource-class <CLASS>", "a word for machines of this kind")
-    .option("--boot-mode <bios|uefi>", "how the machine's firmware boots");
+    .option("--boot-mode <bios|uefi>", "how the machine's firmware boots")
+    .option("--deploy-interface <NAME>", "iscsi, or ramdisk for an instance that runs from the network")
+    .option("--storage-interface <NAME>", "noop, or external to boot from a volume");
 }
 
 const NODE_EXAMPLE =
@@ -146,6 +150,8 @@ function fieldsOf(options: NodeFields): JsonObject {
     ["description", options.description],
     ["resource_class", options.resourceClass],
     ["boot_mode", options.bootMode],
+    ["deploy_interface", options.deployInterface],
+    ["storage_interface", options.storageInterface],
   ];
   return Object.fromEntries(named.filter((pair): pair is [string, string] => pair[1] !== undefined));
 }

@@ -9,6 +9,7 @@ import type { ConductorParts } from "./parts.ts";
 import { portCommands } from "./port-commands.ts";
 import { powerCommands } from "./power-commands.ts";
 import { provisionCommand } from "./provision-command.ts";
+import { volumeCommands } from "./volume-commands.ts";
 import { closed, freeObject } from "./schemas.ts";
 
 /** Every command there is, in the order in which help shows them. `status` adds what the composition root knows. */
@@ -18,6 +19,7 @@ export function allCommands(parts: ConductorParts, status: () => JsonObject): re
     provisionCommand(parts),
     ...powerCommands(parts),
     ...portCommands(parts),
+    ...volumeCommands(parts),
     ...eventCommands(parts, status),
     ...bootCommands(parts),
     ...agentCommands(parts),

@@ -9,12 +9,13 @@ import type { Transaction } from "../../domain/store.ts";
 import { type Command, command } from "../catalogue.ts";
 import { change, nodeOf, record } from "../node-changes.ts";
 import { representEvent } from "../representation.ts";
+import { taskOf } from "../task.ts";
 import { newNode, patchNode } from "./node-fields.ts";
 import { type ConductorParts, findNode, showNode } from "./parts.ts";
 import { closed, eventResult, freeObject, nodeIdent, nodeResult } from "./schemas.ts";
 
 const interfaceFields = Object.fromEntries(
-  (["power", "management", "boot", "deploy", "inspect"] as const).map((name) => [
+  (["power", "management", "boot", "deploy", "inspect", "storage"] as const).map((name) => [
     `${name}_interface`,
     Type.Optional(Type.Union([Type.String(), Type.Null()])),
   ]),
@@ -200,7 +201,7 @@ export function nodeCommands(parts: ConductorParts): readonly Command[] {
       ),
       handle: async ({ node: ident }) => {
         const node = findNode(store.nodes, ident);
-        const task = { node, ports: store.ports.ofNode(node.uuid) };
+        const task = taskOf(store, node);
         const interfaces = drivers.interfacesOf(node);
         const attempt = (check: () => void): { result: boolean; reason: string | null } => {
           try {
@@ -217,6 +218,7 @@ export function nodeCommands(parts: ConductorParts): readonly Command[] {
           boot: attempt(() => interfaces.boot.validate(task)),
           inspect: attempt(() => interfaces.inspect.validate(task, "inspect")),
           deploy: attempt(() => interfaces.deploy.validate(task, "deploy")),
+          storage: attempt(() => interfaces.storage.validate(task)),
         };
       },
     }),

@@ -20,6 +20,7 @@ const PATCHED_INTERFACES = [
   "boot",
   "deploy",
   "inspect",
+  "storage",
 ] as const satisfies readonly InterfaceName[];
 
 /** The part of a node that its operator owns, in Ironic's names. */
@@ -100,7 +101,7 @@ function object(document: JsonObject, field: string): JsonObject {
 }
 
 /** A client that sends back what it was shown would store six stars as the password. */
-function unmasked(document: JsonObject, field: string): JsonObject {
+export function unmasked(document: JsonObject, field: string): JsonObject {
   const value = object(document, field);
   for (const [key, one] of Object.entries(value)) {
     if (one === HIDDEN && masked({ [key]: one })[key] === HIDDEN)

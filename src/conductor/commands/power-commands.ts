@@ -7,6 +7,7 @@ import { type Command, command } from "../catalogue.ts";
 import { change, nodeOf } from "../node-changes.ts";
 import { type ConductorParts, findNode } from "./parts.ts";
 import { closed, nodeIdent, oneOf } from "./schemas.ts";
+import { taskOf } from "../task.ts";
 
 const BMC_TIMEOUT = millis(60_000);
 
@@ -47,7 +48,7 @@ export function powerCommands(parts: ConductorParts): readonly Command[] {
           const { power } = drivers.interfacesOf(node);
           if (!power.supported.includes(target))
             throw new Fault("unsupported", "power.unsupported", `driver "${node.driver}" cannot do "${target}"`);
-          power.validate({ node, ports: store.ports.ofNode(uuid) });
+          power.validate(taskOf(store, node));
           const result = await context.commit((tx) => {
             const changed = change(tx, clock, nodeOf(tx, uuid), {
               targetPowerState: target,
@@ -84,7 +85,7 @@ export function powerCommands(parts: ConductorParts): readonly Command[] {
           throw invalid("boot_device", `must be one of ${management.supportedBootDevices.join(", ")}`);
         using deadline = clock.deadline(BMC_TIMEOUT, context.signal);
         await management.setBootDevice(
-          { node, ports: store.ports.ofNode(uuid) },
+          taskOf(store, node),
           { device: device as BootDevice, persistent: persistent ?? false },
           node.bootMode,
           { signal: deadline.signal, log: context.log },
@@ -109,10 +110,7 @@ export function powerCommands(parts: ConductorParts): readonly Command[] {
         using deadline = clock.deadline(BMC_TIMEOUT, context.signal);
         const setting = await drivers
           .interfacesOf(node)
-          .management.getBootDevice(
-            { node, ports: store.ports.ofNode(node.uuid) },
-            { signal: deadline.signal, log: context.log },
-          );
+          .management.getBootDevice(taskOf(store, node), { signal: deadline.signal, log: context.log });
         return { boot_device: setting?.device ?? null, persistent: setting?.persistent ?? null };
       },
     }),

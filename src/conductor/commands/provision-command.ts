@@ -9,6 +9,7 @@ import type { Transaction } from "../../domain/store.ts";
 import { type Command, command, type CommandContext } from "../catalogue.ts";
 import { illegal, moveState, nodeOf } from "../node-changes.ts";
 import { validateFor } from "../step-plan.ts";
+import { taskOf } from "../task.ts";
 import { type ConductorParts, findNode } from "./parts.ts";
 import { acceptedResult, closed, freeObject, nodeIdent, oneOf } from "./schemas.ts";
 
@@ -152,8 +153,7 @@ async function begin(
   const kind = KINDS[verb];
   if (working && kind === undefined)
     throw new Fault("unsupported", "verb.unsupported", `"${verb}" is not supported yet`);
-  if (working && kind !== undefined)
-    validateFor(parts.drivers.interfacesOf(node), node, parts.store.ports.ofNode(node.uuid), kind);
+  if (working && kind !== undefined) validateFor(parts.drivers.interfacesOf(node), taskOf(parts.store, node), kind);
   return await context.commit((tx) => {
     const operation = working && kind !== undefined ? parts.runner.plan(node, verb, kind, chosen) : null;
     if (kind === "inspect") tx.inventory.delete(node.uuid);

@@ -36,6 +36,28 @@ export const portResult = Type.Unsafe<JsonObject>(
   ),
 );
 
+const volumeFields = { uuid: Type.String(), node_uuid: Type.String() };
+
+export const volumeConnectorResult = Type.Unsafe<JsonObject>(
+  Type.Object(
+    { ...volumeFields, type: Type.String(), connector_id: Type.String() },
+    { additionalProperties: true, description: "Ironic's volume connector" },
+  ),
+);
+
+export const volumeTargetResult = Type.Unsafe<JsonObject>(
+  Type.Object(
+    {
+      ...volumeFields,
+      volume_type: Type.String(),
+      boot_index: Type.Integer(),
+      volume_id: Type.String(),
+      properties: Type.Object({}, { additionalProperties: true, description: "secrets as ******" }),
+    },
+    { additionalProperties: true, description: "Ironic's volume target" },
+  ),
+);
+
 export const eventResult = Type.Unsafe<JsonObject>(
   Type.Object(
     {

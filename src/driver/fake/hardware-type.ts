@@ -11,6 +11,7 @@ import type {
   Step,
   StepInterface,
 } from "../interfaces.ts";
+import { storageInterfaces } from "../storage.ts";
 
 /**
  * Ironic's `fake-hardware`: machines that exist in memory only, for trying out a site's automation and for the clients'
@@ -26,6 +27,7 @@ export function fakeHardware(): HardwareType {
     boot: new Map([["fake", fakeBoot]]),
     deploy: new Map([["fake", fakeDeploy]]),
     inspect: new Map([["no-inspect", fakeInspect]]),
+    storage: storageInterfaces,
     properties: {},
   };
 }

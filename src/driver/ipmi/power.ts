@@ -40,6 +40,7 @@ const deviceFor: Readonly<Record<BootTarget, BootDevice | undefined>> = {
   ramdisk: "pxe",
   disk: "disk",
   network: "pxe",
+  volume: "pxe",
 };
 
 /** How long a machine may take to show the state that was asked for: switched, or asked to shut down by itself. */

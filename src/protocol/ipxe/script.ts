@@ -14,6 +14,14 @@ export type IpxeCommand =
   | { readonly kind: "sanboot-disk"; readonly drive: number; readonly orGo: string }
   /** Boots from an image that is read over the network; under BIOS it becomes the drive. */
   | { readonly kind: "sanboot"; readonly url: string; readonly drive: number; readonly orGo: string }
+  /** The disk becomes the drive, and is described to the system that is booted from another one. */
+  | { readonly kind: "sanhook"; readonly url: string; readonly drive: number; readonly orGo: string }
+  | { readonly kind: "sanunhook"; readonly drive: number }
+  /** As sanboot, and tells the system that is booted where its disk is (iBFT). */
+  | { readonly kind: "sanboot-described"; readonly url: string; readonly drive: number; readonly orGo: string }
+  /** A value of letters, digits and signs that mean nothing to iPXE. */
+  | { readonly kind: "set"; readonly setting: "username" | "password" | "initiator-iqn"; readonly value: string }
+  | { readonly kind: "clear"; readonly setting: "username" | "password" }
   | { readonly kind: "wait"; readonly seconds: number }
   | { readonly kind: "go"; readonly label: string }
   | { readonly kind: "reboot" }
@@ -49,6 +57,16 @@ function line(command: IpxeCommand): string {
       return `sanboot --no-describe --drive 0x${command.drive.toString(16)} || goto ${command.orGo}`;
     case "sanboot":
       return `sanboot --no-describe --drive 0x${command.drive.toString(16)} ${ipxeText(command.url)} || goto ${command.orGo}`;
+    case "sanhook":
+      return `sanhook --drive 0x${command.drive.toString(16)} ${ipxeText(command.url)} || goto ${command.orGo}`;
+    case "sanunhook":
+      return `sanunhook --drive 0x${command.drive.toString(16)} ||`;
+    case "sanboot-described":
+      return `sanboot --drive 0x${command.drive.toString(16)} ${ipxeText(command.url)} || goto ${command.orGo}`;
+    case "set":
+      return `set ${command.setting} ${ipxeText(command.value)}`;
+    case "clear":
+      return `clear ${command.setting} ||`;
     case "wait":
       return `sleep ${command.seconds}`;
     case "go":

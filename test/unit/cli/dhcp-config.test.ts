@@ -23,6 +23,7 @@ test("what another server tells each firmware is what the boot plan would have t
         mac: parseMacAddress("52:54:00:12:34:56"),
         node: undefined,
         port: undefined,
+        volume: { kind: "none" },
         firmware: firmwareOf({
           vendorClass: `${program}:Arch:${String(architecture).padStart(5, "0")}`,
           userClass: undefined,

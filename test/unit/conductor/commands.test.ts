@@ -169,3 +169,56 @@ test("events come in order with rising numbers, and a caller can wait for the ne
   await rig.clock.advance(30_000);
   assert.deepEqual(((await silent) as { events: unknown[] }).events, []);
 });
+
+const SAN = { target_portal: "10.0.0.9:3260", target_iqn: "iqn.2026-01.org.example:san", target_lun: 1 };
+
+test("a volume's password is kept and never shown, and its node must be off before it is forgotten", async () => {
+  const rig = conductor();
+  await rig.call("node.create", { driver: "fake-hardware", name: "n1" });
+  const secret = { ...SAN, auth_method: "CHAP", auth_username: "r1", auth_password: "s3cret-s3cret" };
+  const target = (await rig.call("volume_target.create", {
+    node: "n1",
+    volume_type: "iscsi",
+    boot_index: 0,
+    volume_id: "lun-7",
+    properties: secret,
+  })) as { uuid: string; properties: JsonObject };
+  await rig.call("volume_connector.create", { node: "n1", type: "iqn", connector_id: "iqn.2026-01.org.example:n1" });
+  assert.equal(target.properties["auth_password"], "******");
+  for (const [method, params] of [
+    ["volume_target.list", { node: "n1" }],
+    ["volume_target.show", { volume_target: target.uuid }],
+    ["volume_connector.list", {}],
+    ["event.list", {}],
+  ] as const)
+    assert.doesNotMatch(JSON.stringify(await rig.call(method, params)), /s3cret/);
+  const kept = rig.store.volumes.list()[0];
+  assert.equal(kept?.kind === "target" ? kept.properties["auth_password"] : "", "s3cret-s3cret");
+  const running = await rig.execute("volume_target.delete", { volume_target: target.uuid });
+  assert.equal(running.ok ? "" : running.detail["field"], "volume_target");
+  await rig.store.commit((tx) => tx.nodes.put({ ...rig.node("n1"), powerState: "power off" }));
+  await rig.call("volume_target.delete", { volume_target: target.uuid });
+  assert.deepEqual(await rig.call("volume_target.list", {}), { targets: [] });
+});
+
+test("a volume that cannot be booted from, a second one of its place, and one that is not there are refused by name", async () => {
+  const rig = conductor();
+  await rig.call("node.create", { driver: "fake-hardware", name: "n1" });
+  const volume = { node: "n1", volume_type: "iscsi", boot_index: 0, volume_id: "a", properties: SAN };
+  const refused = async (method: string, params: JsonObject): Promise<string> => {
+    const answer = await rig.execute(method, params);
+    return answer.ok ? "accepted" : `${answer.kind} ${String(answer.detail["field"] ?? "")}`.trim();
+  };
+  const wrong = { ...volume, properties: { ...SAN, target_iqn: "x" } };
+  assert.equal(await refused("volume_target.create", wrong), "invalid properties.target_iqn");
+  const starred = { ...volume, properties: { ...SAN, auth_password: "******" } };
+  assert.equal(await refused("volume_target.create", starred), "invalid properties.auth_password");
+  await rig.call("volume_target.create", volume);
+  assert.equal(await refused("volume_target.create", { ...volume, volume_id: "b" }), "conflict identity");
+  const connector = { node: "n1", type: "iqn", connector_id: "n1" };
+  assert.equal(await refused("volume_connector.create", connector), "invalid connector_id");
+  assert.equal(
+    await refused("volume_target.show", { volume_target: "11111111-2222-4333-8444-555555555555" }),
+    "not-found",
+  );
+});

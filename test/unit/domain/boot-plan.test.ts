@@ -11,7 +11,8 @@ import {
   planBoot,
 } from "../../../src/domain/boot-plan.ts";
 import type { Node } from "../../../src/domain/node.ts";
-import { aMac, aNode, aPort } from "../../conformance/store-contract.ts";
+import { volumeBoot } from "../../../src/domain/volume.ts";
+import { aMac, aNode, aPort, aTarget } from "../../conformance/store-contract.ts";
 
 const policy: BootPolicy = {
   discovery: false,
@@ -53,6 +54,7 @@ function plan(firmware: Firmware, node: Partial<Node> | null, changes: Partial<B
     mac: aMac(7),
     node: known,
     port: known === undefined ? undefined : aPort(7, known.uuid),
+    volume: { kind: "none" },
     firmware,
     services,
     policy,
@@ -222,4 +224,45 @@ test("under Secure Boot nothing is begun that the signed GRUB cannot start", () 
     instanceInfo: { boot_iso: "http://x/live.iso", capabilities: "secure_boot:true" },
   });
   assert.match(file(secure), /^silent: .*not under Secure Boot/);
+});
+
+test("a volume is booted by iPXE, and a script with its password is for the machine alone", () => {
+  const volumes = (properties: Node["driverInfo"]): Partial<BootQuery> => ({
+    volume: volumeBoot({ interfaces: { storage: "external" } }, [aTarget(1, { bootIndex: 0, properties })]),
+  });
+  const san = { target_portal: "10.0.0.9", target_iqn: "iqn.2026-01.org.example:san", target_lun: 1 };
+  const open = plan(ipxe, { bootTarget: "volume" }, volumes(san));
+  assert.deepEqual([open.target, file(open), open.confidential], ["volume", SCRIPT, false]);
+  assert.equal(file(plan(bios, { bootTarget: "volume" }, volumes(san))), "undionly.kpxe");
+  const chap = { ...san, auth_username: "r1", auth_password: "s3cret" };
+  assert.equal(plan(ipxe, { bootTarget: "volume" }, volumes(chap)).confidential, true);
+  assert.doesNotMatch(plan(ipxe, { bootTarget: "volume" }, volumes(chap)).reason, /s3cret/);
+  assert.match(
+    file(plan(ipxe, { bootTarget: "volume" }, volumes({}))),
+    /^silent: .*its volume's properties\.target_portal/,
+  );
+  assert.match(file(plan(ipxe, { bootTarget: "volume" })), /^silent: .*it has no volume with boot_index 0/);
+  const secure = plan(uefi, { bootTarget: "volume", properties: { capabilities: "secure_boot:true" } }, volumes(san));
+  assert.match(file(secure), /^silent: .*not under Secure Boot/);
+});
+
+test("https is for programs that can and that the operator says trust us; others keep to http", () => {
+  const tls = (httpsFor: BootPolicy["httpsFor"]): Partial<BootQuery> => ({
+    services: { ...services, https: "https://10.0.0.1:8443" },
+    policy: { ...policy, httpsFor },
+  });
+  const ramdisk = { bootTarget: "ramdisk" } as const;
+  const firmware = { ...uefi, program: "uefi-http" as const, http: true, https: true };
+  assert.equal(file(plan(firmware, ramdisk, tls(["uefi-http"]))), "https://10.0.0.1:8443/loader/snponly.efi");
+  assert.equal(file(plan(firmware, ramdisk, tls(["ipxe"]))), "http://10.0.0.1:8080/loader/snponly.efi");
+  assert.equal(
+    file(plan(firmware, ramdisk, { policy: { ...policy, httpsFor: ["uefi-http"] } })),
+    "http://10.0.0.1:8080/loader/snponly.efi",
+  );
+  assert.equal(
+    file(plan({ ...ipxe, https: true }, ramdisk, tls(["ipxe"]))),
+    SCRIPT.replace("http://10.0.0.1:8080", "https://10.0.0.1:8443"),
+  );
+  assert.equal(file(plan(ipxe, ramdisk, tls(["ipxe"]))), SCRIPT);
+  assert.equal(file(plan(bios, ramdisk, tls(["ipxe", "uefi-http"]))), "undionly.kpxe");
 });

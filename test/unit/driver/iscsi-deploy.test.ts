@@ -7,12 +7,17 @@ import { silentLog } from "../../../src/core/log.ts";
 import { SeededRandom } from "../../../src/core/random.ts";
 import { millis } from "../../../src/core/units.ts";
 import type { Node } from "../../../src/domain/node.ts";
-import type { Machine, StepContext } from "../../../src/driver/interfaces.ts";
+import type { Machine, StepContext, Task } from "../../../src/driver/interfaces.ts";
 import { instanceImage } from "../../../src/driver/instance-image.ts";
 import { iscsiDeploy } from "../../../src/driver/iscsi-deploy.ts";
+import { ipxeBoot } from "../../../src/driver/ipxe-boot.ts";
+import { externalStorage } from "../../../src/driver/storage.ts";
 import type { WriteOptions, Written } from "../../../src/image/shared-streams.ts";
 import type { Checkpoint, IscsiTarget, StreamContent } from "../../../src/image/stream.ts";
+import { aNode, aTarget } from "../../conformance/store-contract.ts";
 import { conductor } from "../conductor/rig.ts";
+
+const bootTarget = aTarget(1, { bootIndex: 0 });
 
 const SHA = "a".repeat(64);
 const written: Written = {
@@ -101,6 +106,7 @@ async function bench(results: readonly (Written | Fault)[], disk = "/dev/sda") {
     const context: StepContext = {
       node,
       ports: [],
+      volumes: [],
       args: {},
       machine,
       clock,
@@ -187,23 +193,51 @@ test("booting the ramdisk waits for its agent", async () => {
   assert.deepEqual(one.did, ["bootRamdisk"]);
 });
 
-test("the steps come in the order of Ironic's direct deploy, the image first of all", async () => {
+test("the steps come in the order of Ironic's direct deploy, the image first of all; a volume is only booted from", async () => {
   const { deploy } = await bench([]);
-  const order = deploy.steps
-    .filter((step) => step.kinds.includes("deploy"))
-    .toSorted((a, b) => b.priority - a.priority);
-  assert.deepEqual(
-    order.map((step) => step.step),
-    [
-      "fetch_image",
-      "deploy",
-      "write_image",
-      "write_configdrive",
-      "prepare_instance_boot",
-      "tear_down_agent",
-      "boot_instance",
-    ],
-  );
+  const order = (task: Task): readonly string[] =>
+    deploy.steps
+      .filter((step) => step.kinds.includes("deploy") && (step.when?.(task) ?? true))
+      .toSorted((a, b) => b.priority - a.priority)
+      .map((step) => step.step);
+  const onVolume = { node: aNode(1, { interfaces: { storage: "external" } }), ports: [], volumes: [bootTarget] };
+  assert.deepEqual(order(onVolume), ["start_from_volume"]);
+  assert.deepEqual(order({ ...onVolume, node: aNode(1) }), [
+    "fetch_image",
+    "deploy",
+    "write_image",
+    "write_configdrive",
+    "prepare_instance_boot",
+    "tear_down_agent",
+    "boot_instance",
+  ]);
+});
+
+test("an instance on a volume starts over the network and stays there; an image as well has no place", async () => {
+  const { run, did, deploy } = await bench([]);
+  assert.deepEqual(await run("start_from_volume"), { kind: "done" });
+  assert.deepEqual(did, ["power off", "prepareInstanceBoot", "power on"]);
+  const task = (instanceInfo: JsonObject, deployInterface: string, volumes = [bootTarget]): Task => ({
+    node: aNode(1, { instanceInfo, interfaces: { storage: "external", deploy: deployInterface } }),
+    ports: [],
+    volumes,
+  });
+  deploy.validate(task({}, "iscsi"), "deploy");
+  externalStorage.validate(task({}, "iscsi"));
+  assert.deepEqual(ipxeBoot.instance(task({}, "iscsi")), { target: "volume", device: "pxe" });
+  externalStorage.validate(task({ image_source: "/a" }, "iscsi", []));
+  assert.deepEqual(ipxeBoot.instance(task({ image_source: "/a" }, "iscsi", [])), { target: "disk", device: "disk" });
+  for (const [wrong, field] of [
+    [task({ image_source: "/a" }, "iscsi"), "instance_info.image_source"],
+    [task({ configdrive: "x" }, "iscsi"), "instance_info.configdrive"],
+    [task({}, "ramdisk"), "deploy_interface"],
+    [task({}, "iscsi", [{ ...bootTarget, volumeType: "rbd" }]), "volume_target.volume_type"],
+  ] as const) {
+    assert.throws(
+      () => externalStorage.validate(wrong),
+      (error) => error instanceof Fault && error.detail["field"] === field,
+    );
+  }
 });
 
 test("a compressed raw image is taken by its format, or by its name when nobody says", () => {

@@ -15,7 +15,7 @@ const deploy = ramdiskDeploy({
 });
 
 function task(instanceInfo: Node["instanceInfo"]) {
-  return { node: aNode(1, { instanceInfo, interfaces: { deploy: "ramdisk" } }), ports: [] };
+  return { node: aNode(1, { instanceInfo, interfaces: { deploy: "ramdisk" } }), ports: [], volumes: [] };
 }
 
 test("an instance that runs from memory needs an ISO or a kernel that machines can get", () => {
@@ -43,6 +43,6 @@ test("an instance that runs from memory needs an ISO or a kernel that machines c
 
 test("a node with the deploy interface ramdisk boots its instance over the network, any other from its disk", () => {
   assert.deepEqual(ipxeBoot.instance(task({ boot_iso: "http://x/a.iso" })), { target: "network", device: "pxe" });
-  const direct = { node: aNode(1, { instanceInfo: { boot_iso: "http://x/a.iso" } }), ports: [] };
+  const direct = { node: aNode(1, { instanceInfo: { boot_iso: "http://x/a.iso" } }), ports: [], volumes: [] };
   assert.deepEqual(ipxeBoot.instance(direct), { target: "disk", device: "disk" });
 });

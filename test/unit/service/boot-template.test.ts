@@ -54,7 +54,7 @@ function text(format: TemplateFormat, node: Partial<Node>): string {
   };
   const mac = aMac(7);
   const full = aNode(7, node);
-  const known = { node: full, port: aPort(7, full.uuid) };
+  const known = { node: full, port: aPort(7, full.uuid), volume: { kind: "none" as const } };
   const plan = planFor(known, settings, { mac, firmware: systemFirmware, services });
   return bootText(format, { mac, known, plan, services }, templates);
 }

@@ -9,5 +9,5 @@ export function taskWith(driverInfo: JsonObject, change: Partial<Node> = {}): Ta
   const uuid = parseNodeUuid("6d7c1f5e-0000-4000-8000-000000000001");
   const enrolled = enrolledNode({ uuid, driver: "ipmi", at: "2026-01-01T00:00:00.000Z" });
   const node: Node = { ...enrolled, name: "node-1", driverInfo, provisionState: "manageable", ...change };
-  return { node, ports: [] };
+  return { node, ports: [], volumes: [] };
 }

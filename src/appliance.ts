@@ -41,6 +41,8 @@ import { iscsiDeploy } from "./driver/iscsi-deploy.ts";
 import { storageInterfaces } from "./driver/storage.ts";
 import { ImageCache } from "./image/cache.ts";
 import { buildConfigDrive } from "./image/config-drive.ts";
+import { DeployableImages } from "./image/deployable-images.ts";
+import { ImageShelf } from "./image/image-shelf.ts";
 import { SharedStreams } from "./image/shared-streams.ts";
 import { SiteSession } from "./mqtt/site-session.ts";
 import { ArpProbe } from "./net/arp-probe.ts";
@@ -135,18 +137,17 @@ async function openParts({ config, log: untraced, clock }: ApplianceOptions, sco
   const bootTrace = new BootTrace({ clock });
   const log = tracedLog(untraced, { trace: bootTrace, ports: store.ports });
   const bmcs = scope.use(new IpmiBmcs({ clock, random }));
-  const images = scope.use(
-    new ImageCache({
-      directory: config.image.cacheDir ?? join(stateDir, "images"),
-      maximumBytes: config.image.cacheSize,
-      fileDirectories: config.image.fileDirs,
-      caFile: config.image.caFile ?? undefined,
-      clock,
-      random,
-      log,
-    }),
-  );
-  await images.open();
+  const shelf = new ImageShelf({
+    directory: config.image.cacheDir ?? join(stateDir, "images"),
+    maximumBytes: config.image.cacheSize,
+    clock,
+    random,
+  });
+  await shelf.open();
+  const fileDirectories = config.image.fileDirs;
+  const caFile = config.image.caFile ?? undefined;
+  const cache = scope.use(new ImageCache({ shelf, fileDirectories, caFile, clock, log }));
+  const images = scope.use(new DeployableImages({ cache, shelf, fileDirectories, clock, log }));
 
   const settings = conductorSettings(config);
   const drivers = new DriverRegistry(hardwareTypes({ config, clock, random, bmcs, images }));
@@ -257,7 +258,7 @@ interface DriverParts {
   readonly clock: Clock;
   readonly random: Random;
   readonly bmcs: IpmiBmcs;
-  readonly images: ImageCache;
+  readonly images: DeployableImages;
 }
 
 /** The hardware types of this appliance, the first the most usual. */

@@ -11,6 +11,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("setPeerHardwareAddress", Napi::Function::New<set_peer_hardware_address>(env, "setPeerHardwareAddress"));
   exports.Set("startStream", Napi::Function::New<start_stream>(env, "startStream"));
   exports.Set("startFileDigest", Napi::Function::New<start_file_digest>(env, "startFileDigest"));
+  exports.Set("startConvertibleCheck", Napi::Function::New<start_convertible_check>(env, "startConvertibleCheck"));
   exports.Set("openTftpSender", Napi::Function::New<open_tftp_sender>(env, "openTftpSender"));
   exports.Set("openFileSender", Napi::Function::New<open_file_sender>(env, "openFileSender"));
   exports.Set("openDownload", Napi::Function::New<open_download>(env, "openDownload"));

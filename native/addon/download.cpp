@@ -28,6 +28,7 @@ struct AttemptValues {
     auto value = Napi::Object::New(env);
     value.Set("bytes", static_cast<double>(progress.bytes));
     value.Set("total", static_cast<double>(progress.total));
+    value.Set("durable", static_cast<double>(progress.durable));
     set_validators(value, progress.etag, progress.last_modified);
     return value;
   }
@@ -56,9 +57,12 @@ Napi::Value open_download(const Napi::CallbackInfo& info) {
   const auto path = arguments.text("path");
   std::optional<Download::Expected> expected;
   if (auto checksum = arguments.object("checksum")) expected = Download::Expected{checksum->text("algorithm"), checksum->text("value")};
+  auto begun = arguments.object("begun");
+  const auto bytes = begun ? begun->bytes("bytes") : 0;
+  const auto total = begun ? begun->bytes("total") : 0;
   if (env.IsExceptionPending()) return env.Undefined();
   auto result = Napi::Object::New(env);
-  auto download = Download::create(path, std::move(expected));
+  auto download = begun ? Download::reopen(path, std::move(expected), bytes, total) : Download::create(path, std::move(expected));
   if (!download) {
     result.Set("fault", to_value(env, download.error()));
     return result;

@@ -26,13 +26,16 @@ Napi::Value start_stream(const Napi::CallbackInfo& info);
 /// startFileDigest({ path, algorithm }, onProgress, onEnd) → { cancel() }
 Napi::Value start_file_digest(const Napi::CallbackInfo& info);
 
+/// startConvertibleCheck({ path, format }, onProgress, onEnd) → { cancel() }
+Napi::Value start_convertible_check(const Napi::CallbackInfo& info);
+
 /// openTftpSender(onOutcome) → { start(request), cancel(id), close() }
 Napi::Value open_tftp_sender(const Napi::CallbackInfo& info);
 
 /// openFileSender(onOutcome) → { start(request), cancel(id), close() }
 Napi::Value open_file_sender(const Napi::CallbackInfo& info);
 
-/// openDownload({ path, checksum? }) → { download } or { fault }
+/// openDownload({ path, checksum?, begun? }) → { download } or { fault }
 Napi::Value open_download(const Napi::CallbackInfo& info);
 
 /// startDownload({ download, url, … }, onProgress, onEnd) → { cancel() }

@@ -43,6 +43,38 @@ Result<std::shared_ptr<Download>> Download::create(const std::string& path, std:
   return download;
 }
 
+Result<std::shared_ptr<Download>> Download::reopen(const std::string& path, std::optional<Expected> expected, std::uint64_t bytes, std::uint64_t total) {
+  std::shared_ptr<Download> download(new Download(std::move(expected)));
+  download->fd_ = UniqueFd(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+  if (!download->fd_) return std::unexpected(storage_fault("the image's file cannot be opened again", errno));
+  // Behind the mark may be what never reached the disk, or what would not be a hole.
+  if (bytes > total || ::ftruncate(download->fd_.get(), static_cast<off_t>(bytes)) != 0 || ::ftruncate(download->fd_.get(), static_cast<off_t>(total)) != 0) return std::unexpected(storage_fault("the image's file cannot be cut to what is known of it", errno));
+  download->buffer_.reserve(kBufferBytes);
+  if (auto made = download->make_hasher(); !made) return std::unexpected(std::move(made.error()));
+  auto file = arriving_file(download->fd_.get(), total);
+  if (!file) return std::unexpected(std::move(file.error()));
+  (*file)->arrival->advance(bytes);
+  download->arriving_ = std::move(*file);
+  download->total_ = total;
+  download->received_ = download->durable_ = download->shown_ = bytes;
+  download->undigested_ = download->hasher_ ? bytes : 0;
+  return download;
+}
+
+Result<void> Download::catch_up(const std::function<bool()>& step) {
+  if (undigested_ == 0) return {};
+  std::vector<std::byte> piece(1 << 20);
+  for (std::uint64_t at = 0; at < undigested_;) {
+    if (!step()) return fail(FaultKind::cancelled, "image.cancelled", "the download was cancelled");
+    const auto room = std::span(piece).first(static_cast<std::size_t>(std::min<std::uint64_t>(piece.size(), undigested_ - at)));
+    if (auto read = image::read_at(fd_.get(), at, room); !read) return read;
+    hasher_->update(room);
+    at += room.size();
+  }
+  undigested_ = 0;
+  return {};
+}
+
 std::shared_ptr<const image::ArrivingFile> Download::arriving() const {
   const std::lock_guard lock(mutex_);
   return arriving_;
@@ -59,7 +91,7 @@ Result<void> Download::make_hasher() {
 Result<void> Download::begin(std::uint64_t offset, std::optional<std::uint64_t> total) {
   if (offset == received_ && offset > 0 && total == total_) return {};
   if (offset != 0) return fail(FaultKind::protocol, "image.range", "the server sent another part than was asked for", Retry::now);
-  received_ = 0;
+  received_ = durable_ = undigested_ = 0;
   if (auto made = make_hasher(); !made) return made;
   // Sent once more from its beginning: what readers have seen is compared, not written again.
   if (shown_ > 0 && total == total_) return {};
@@ -167,10 +199,17 @@ Result<void> Download::write(std::uint64_t offset, ByteSpan bytes) {
   return {};
 }
 
+Result<void> Download::sync() {
+  if (auto flushed = flush(); !flushed) return flushed;
+  if (::fdatasync(fd_.get()) != 0) return std::unexpected(storage_fault("the image cannot be brought to the disk", errno));
+  durable_ = received_;
+  return {};
+}
+
 Result<std::string> Download::finish() {
   if (auto flushed = flush(); !flushed) return std::unexpected(std::move(flushed.error()));
   if (total_ && received_ != *total_) return fail(FaultKind::unreachable, "image.short", "the connection ended after " + std::to_string(received_) + " of " + std::to_string(*total_) + " bytes", Retry::later);
-  if (::fdatasync(fd_.get()) != 0) return std::unexpected(storage_fault("the image cannot be brought to the disk", errno));
+  if (auto synced = sync(); !synced) return std::unexpected(std::move(synced.error()));
   const auto digest = hasher_ ? to_hex(hasher_->finish()) : std::string();
   const auto file = arriving();
   if (file && expected_ && digest != expected_->value) {

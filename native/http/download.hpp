@@ -1,6 +1,7 @@
 // A file that is fetched over HTTP, in as many attempts as it takes, and that others may read while it arrives.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -23,15 +24,24 @@ class Download {
   /// Makes the file, which must not be there.
   static Result<std::shared_ptr<Download>> create(const std::string& path, std::optional<Expected> expected);
 
+  /// Goes on with the file of an earlier process, whose first `bytes` of `total` are known to be on the disk; what lies behind them is dropped.
+  static Result<std::shared_ptr<Download>> reopen(const std::string& path, std::optional<Expected> expected, std::uint64_t bytes, std::uint64_t total);
+
   [[nodiscard]] std::uint64_t received() const { return received_; }
+  /// Of these: bytes that a loss of power leaves.
+  [[nodiscard]] std::uint64_t durable() const { return durable_; }
   /// The file for readers. None until its size is known: then it can only be read when it is whole.
   [[nodiscard]] std::shared_ptr<const image::ArrivingFile> arriving() const;
 
+  /// After reopen(): reads what is there into the digest. `step` is called now and then and ends it by answering false.
+  Result<void> catch_up(const std::function<bool()>& step);
   /// What comes next lies at `offset`, which is 0 or received(); `total` is the size of the whole, if the server tells.
   Result<void> begin(std::uint64_t offset, std::optional<std::uint64_t> total);
   Result<void> append(ByteSpan bytes);
   /// What was appended is in the file, also when no more comes.
   Result<void> flush();
+  /// What came so far is on the disk for good.
+  Result<void> sync();
   /// All is there: on disk, and its digest (empty without a checksum to compare it with) is answered.
   Result<std::string> finish();
   /// Nothing more will come; readers are told why.
@@ -49,6 +59,8 @@ class Download {
   std::optional<Hasher> hasher_;
   std::vector<std::byte> buffer_;
   std::uint64_t received_ = 0;  // in the file, of this attempt or those it goes on from
+  std::uint64_t durable_ = 0;
+  std::uint64_t undigested_ = 0;  // of received_: from the beginning, not in hasher_ yet
   std::uint64_t shown_ = 0;     // the most that readers were ever shown: must not change any more
   std::optional<std::uint64_t> total_;
   mutable std::mutex mutex_;

@@ -14,6 +14,8 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int kPollMs = 100;  // within which a cancel is seen
 constexpr std::chrono::milliseconds kProgressInterval{250};
+constexpr std::chrono::seconds kSyncInterval{2};
+constexpr int kSyncShare = 10;  // at most so small a part of the time is spent on it
 constexpr long kRedirects = 5;
 constexpr long kConnectSeconds = 10;
 constexpr long kReceiveBytes = 256 << 10;
@@ -105,6 +107,7 @@ struct DownloadAttempt::Exchange {
   std::uint64_t total = 0;
   Clock::time_point heard = Clock::now();
   Clock::time_point told{};
+  Clock::time_point sync_due{};
 
   static std::size_t on_header(char* data, std::size_t size, std::size_t count, void* self) {
     auto* exchange = static_cast<Exchange*>(self);
@@ -151,11 +154,16 @@ struct DownloadAttempt::Exchange {
     const auto now = Clock::now();
     if (!begun || fault || now - told < kProgressInterval) return;
     told = now;
-    if (auto flushed = download.flush(); !flushed) fault = std::move(flushed.error());
+    auto stored = download.flush();
+    if (stored && now >= sync_due) {
+      stored = download.sync();
+      sync_due = Clock::now() + std::max<Clock::duration>(kSyncInterval, (Clock::now() - now) * kSyncShare);
+    }
+    if (!stored) fault = std::move(stored.error());
     else tell();
   }
 
-  void tell() const { on_progress({download.received(), total, head.etag, head.last_modified}); }
+  void tell() const { on_progress({download.received(), total, download.durable(), head.etag, head.last_modified}); }
 };
 
 Result<DownloadAttempt::Outcome> DownloadAttempt::run(const std::function<void(const Progress&)>& on_progress) {
@@ -169,6 +177,7 @@ Result<DownloadAttempt::Outcome> DownloadAttempt::run(const std::function<void(c
   for (const auto& line : request_.headers) headers.reset(curl.slist_append(headers.release(), line.c_str()));
 
   auto& download = *request_.download;
+  if (auto caught_up = download.catch_up([this] { return !cancelled_.load(std::memory_order_relaxed); }); !caught_up) return std::unexpected(std::move(caught_up.error()));
   Exchange exchange{curl, download, on_progress, easy.get(), {}, false, std::nullopt};
   char words[CURL_ERROR_SIZE] = "";
   const auto set = [&](CURLoption option, auto value) { curl.easy_setopt(easy.get(), option, value); };

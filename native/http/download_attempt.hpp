@@ -25,7 +25,8 @@ class DownloadAttempt {
  public:
   struct Progress {
     std::uint64_t bytes = 0;
-    std::uint64_t total = 0;  // 0: unknown
+    std::uint64_t total = 0;    // 0: unknown
+    std::uint64_t durable = 0;  // of `bytes`: what a loss of power leaves
     std::string etag;
     std::string last_modified;
   };

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "image/convertible.hpp"
 #include "image/format.hpp"
 
 namespace ironrack::image {
@@ -19,6 +20,10 @@ Result<void> check_format(const ImageFile& file, std::string_view format) {
 }
 
 Result<std::unique_ptr<Source>> open_source(const ImageFile& file, std::string_view format) {
+  if (is_convertible(format)) {
+    const auto name = std::string(format);
+    return fail(FaultKind::unsupported, "image.convert-first", name + " images are not streamed as they are: the daemon converts them first; by hand: qemu-img convert -f " + name + " -O qcow2 IMAGE IMAGE.qcow2");
+  }
   if (format != "raw" && format != "qcow2") return fail(FaultKind::unsupported, "image.format-unsupported", "images of format " + std::string(format) + " cannot be streamed");
   if (auto checked = check_format(file, format); !checked) return std::unexpected(std::move(checked.error()));
   return format == "qcow2" ? open_qcow2(file) : open_raw(file);

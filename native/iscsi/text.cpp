@@ -97,7 +97,7 @@ Result<std::vector<std::byte>> parse_binary(std::string_view key, std::string_vi
   if (value.starts_with("0b") || value.starts_with("0B")) {
     auto digits = value.substr(2);
     while (digits.ends_with('=')) digits.remove_suffix(1);
-    if (digits.empty() || digits.size() / 4 * 3 > limit) return std::unexpected(bad_value(key, "a binary value of the right length"));
+    if (digits.empty() || digits.size() * 3 / 4 > limit) return std::unexpected(bad_value(key, "a binary value of the right length"));
     std::uint32_t bits = 0;
     int count = 0;
     for (const char c : digits) {

@@ -148,7 +148,7 @@ export class ConductedMachine implements Machine {
       .catch((error: unknown) => this.#parts.log.error("store.failed", { node: this.#uuid }, error));
   }
 
-  keep(state: JsonObject): void {
+  keep(state: JsonObject, reached: number): void {
     this.#parts.store
       .commit(
         (tx) => {
@@ -156,7 +156,9 @@ export class ConductedMachine implements Machine {
           const step = node.operation?.steps[node.operation.index];
           // The step may have ended meanwhile: what it kept went with it.
           if (node.operation === null || step === undefined || stepName(step) !== this.#step) return;
-          change(tx, this.#parts.clock, node, { operation: { ...node.operation, kept: state } });
+          // A step that comes further may be begun as often as it takes.
+          const further = reached > (node.operation.reached ?? 0) ? { reached, attempt: 1 } : {};
+          change(tx, this.#parts.clock, node, { operation: { ...node.operation, kept: state, ...further } });
         },
         { durable: false },
       )

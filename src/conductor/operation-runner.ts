@@ -14,7 +14,7 @@ import type { HeldLock, NodeLocks } from "./node-lock.ts";
 import { findStep, insertSteps, planSteps, stepName } from "./step-plan.ts";
 import { taskOf } from "./task.ts";
 
-/** A step that has been begun this often without an end is not begun again. */
+/** A step that has been begun this often without coming further is not begun again. */
 const MOST_ATTEMPTS = 5;
 
 /** What a node found waiting after a restart is given at least: its agent could not report while the daemon was down. */
@@ -229,7 +229,7 @@ export class OperationRunner implements AsyncDisposable {
     const name = stepName(planned);
     const attempt = operation.attempt + 1;
     if (attempt > MOST_ATTEMPTS)
-      throw new Fault("internal", "step.attempts", `was begun ${MOST_ATTEMPTS} times and never ended`);
+      throw new Fault("internal", "step.attempts", `was begun ${MOST_ATTEMPTS} times without coming any further`);
     const interfaces = this.#parts.drivers.interfacesOf(node);
     const step = findStep(interfaces, planned, operation.kind);
     await store.commit((tx) => {
@@ -335,6 +335,7 @@ function advanced(operation: Operation, insert: readonly PlannedStep[]): Operati
     progress: { kind: "pending" },
     attempt: 0,
     kept: null,
+    reached: 0,
   };
 }
 

@@ -26,3 +26,13 @@ export function objectProperty(object: JsonObject, key: string): JsonObject | un
   const value = property(object, key);
   return isJsonObject(value) ? value : undefined;
 }
+
+/** An object from text that came from outside; undefined when it is none. */
+export function parseJsonObject(text: string): JsonObject | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return isJsonObject(value) ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}

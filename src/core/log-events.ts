@@ -59,6 +59,7 @@ export const logEvents = {
   "image.checkpoint":
     "Part of an image is safe on a machine's disk: from here on a restarted daemon resumes its stream",
   "image.cached": "An image is in the cache and its checksum is right",
+  "image.converted": "An image of another format was made a qcow2 image, which is in the cache",
   "image.retry": "The transfer of an image broke and is resumed",
   "bmc.retry": "A BMC did not answer and is asked again",
   "bmc.malformed": "A BMC sent packets that are not of IPMI's format; counted, dropped, logged once for each BMC",

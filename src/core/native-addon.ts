@@ -103,11 +103,14 @@ interface NativeAddon {
   setPeerHardwareAddress(peer: PeerHardwareAddress): void;
   readonly startStream: StartJob<NativeStream>;
   readonly startFileDigest: StartJob;
+  readonly startConvertibleCheck: StartJob;
   openTftpSender<Request, Outcome>(onOutcome: (outcome: Outcome) => void): NativeSenderHandle<Request, Outcome>;
   openFileSender<Request, Outcome>(onOutcome: (outcome: Outcome) => void): NativeSenderHandle<Request, Outcome>;
   openDownload(file: {
     readonly path: string;
     readonly checksum: { readonly algorithm: string; readonly value: string } | undefined;
+    /** So many bytes of the file are there, of so many. */
+    readonly begun: { readonly bytes: number; readonly total: number } | undefined;
   }): { readonly download: NativeDownload } | { readonly fault: NativeFault };
   readonly startDownload: StartJob;
   /** Nothing more will come: streams that read the file while it arrives end with the reason. */

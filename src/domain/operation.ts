@@ -43,10 +43,12 @@ export interface Operation {
   readonly index: number;
   readonly progress: StepProgress;
   readonly startedAt: string;
-  /** How often the present step was begun; a resumed step counts again. */
+  /** How often the present step was begun since it last came further; a resumed step counts again. */
   readonly attempt: number;
   /** What the present step noted so that its next attempt goes on from there; null: nothing. */
   readonly kept: JsonObject | null;
+  /** The furthest that the present step ever was when it noted something; absent in what older versions stored. */
+  readonly reached?: number;
 }
 
 /** Ironic's order of steps of equal priority. @source conductor/steps.py */

@@ -98,9 +98,9 @@ export interface Machine {
   report(progress: Progress): void;
   /**
    * Notes how far the step is, for its next attempt: it survives the daemon's death, may be lost with the appliance's power, and
-   * goes with the step's end.
+   * goes with the step's end. `reached` is the same as a number: a step that never gets beyond where it was is not begun for ever.
    */
-  keep(state: JsonObject): void;
+  keep(state: JsonObject, reached: number): void;
   /** What the ramdisk found, kept for the node; the agent's inventory as it came. */
   storeInventory(inventory: JsonObject): Promise<void>;
   /** Changes to the node's own fields that a step found out (properties, boot mode, …), merged key by key. */

@@ -2,6 +2,7 @@ import { toFault } from "../core/fault.ts";
 import { numberProperty, objectProperty, stringProperty, type JsonObject } from "../core/json.ts";
 import type { NativeDownload } from "../core/native-addon.ts";
 import { millis, type Millis } from "../core/units.ts";
+import type { StreamedFormat } from "../domain/image-format.ts";
 import type { Node } from "../domain/node.ts";
 import type { PlannedStep, StepKind } from "../domain/operation.ts";
 import { checkConfigDrive } from "../image/config-drive.ts";
@@ -9,7 +10,7 @@ import type { WriteOptions, Written } from "../image/shared-streams.ts";
 import type { Checkpoint, HolePolicy, IscsiTarget, StreamContent } from "../image/stream.ts";
 import { agentOf, type Agent, type AgentConnector } from "./agent.ts";
 import { agentCleanSteps, bootAgent, machineArguments, runInBandStep } from "./agent-clean.ts";
-import { instanceImage } from "./instance-image.ts";
+import { type InstanceImage, instanceImage } from "./instance-image.ts";
 import type { CallOptions, Step, StepContext, StepInterface, StepOutcome, Task } from "./interfaces.ts";
 import { rootDeviceHints } from "./root-device.ts";
 import { bootsFromVolume, startOverNetwork } from "./storage.ts";
@@ -25,6 +26,10 @@ export interface HeldImage extends Disposable {
   readonly path: string;
   /** It still arrives. */
   readonly download?: NativeDownload | undefined;
+  /** What the file is, which may be another format than the image was given in. */
+  readonly format: StreamedFormat;
+  /** Of the file. */
+  readonly checksum?: InstanceImage["checksum"] | undefined;
 }
 
 export interface IscsiDeployOptions {
@@ -37,9 +42,9 @@ export interface IscsiDeployOptions {
   readonly initiatorIqn: string;
   /** Whether machines boot while their image is still being downloaded. */
   readonly streamDownloads: boolean;
-  /** Brings an image to the local disk and checks its checksum; with `early`, begins to. */
+  /** Brings an image to the local disk, checks its checksum and makes it one that can be streamed; with `early`, begins to. */
   readonly fetchImage: (
-    image: ReturnType<typeof instanceImage>,
+    image: InstanceImage,
     options: CallOptions & {
       readonly onProgress: (bytes: number, total: number) => void;
       readonly early: "begin" | "continue" | undefined;
@@ -149,14 +154,15 @@ async function writeImage(context: StepContext, options: IscsiDeployOptions): Pr
     const chap = { username: `ironrack-${context.random.token(6)}`, password: context.random.token(24) };
     const { device, ...target } = await publish(agent, context, iqn, chap);
     const resume = checkpointOf(kept, device);
+    let reached = 0;
     try {
       using image = await fetchImage(context, options, "continue");
       const content: StreamContent = {
         source: {
           path: image.path,
           download: image.download,
-          format: wanted.format,
-          ...(wanted.checksum === undefined ? {} : { checksum: wanted.checksum }),
+          format: image.format,
+          ...(image.checksum === undefined ? {} : { checksum: image.checksum }),
         },
         policy: options.policy,
         verify: options.verify,
@@ -174,12 +180,14 @@ async function writeImage(context: StepContext, options: IscsiDeployOptions): Pr
         },
         {
           signal,
-          onProgress: (progress, total) =>
-            machine.report({ bytes: progress.written + progress.skipped + progress.resumed, total }),
+          onProgress: (progress, total) => {
+            reached = progress.written + progress.skipped + progress.resumed;
+            machine.report({ bytes: reached, total });
+          },
           onCheckpoint: (checkpoint) => {
             if (kept === null) log.info("image.checkpoint", { source: wanted.source });
             kept = { device, checkpoint };
-            machine.keep(kept);
+            machine.keep(kept, reached);
           },
         },
       );

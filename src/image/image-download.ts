@@ -15,10 +15,18 @@ export interface Validators {
   readonly lastModified: string | null;
 }
 
+/** A transfer that another process can go on with: the first `bytes` of `total` are on the disk. */
+export interface Begun extends Validators {
+  readonly bytes: number;
+  readonly total: number;
+}
+
 export interface Download {
   readonly url: URL;
-  /** The file that is written, from nothing. */
+  /** The file that is written: from nothing, or on from `begun`. */
   readonly path: string;
+  /** What an earlier process brought to the disk. */
+  readonly begun: Begun | undefined;
   readonly checksum: ImageChecksum | undefined;
   /** Those of the copy that is there already; an unchanged resource is not sent again. */
   readonly known: Validators | undefined;
@@ -26,6 +34,8 @@ export interface Download {
   readonly log: Log;
   /** `file` can be streamed from while it arrives, if the server told its size. */
   onProgress(bytes: number, total: number, file: NativeDownload): void;
+  /** More than before is on the disk for good, and another process can go on from there. */
+  onDurable(begun: Begun): void;
   /** Called once the size is known. */
   makeRoom(bytes: number): void;
   /** The disk is full. Whether something could be given up for `bytes`. */
@@ -37,9 +47,9 @@ export type Downloaded =
   | { readonly kind: "new"; readonly bytes: number; readonly validators: Validators };
 
 /** How one attempt went, as far as it went. */
-interface AttemptNews extends Validators {
-  readonly bytes: number;
-  readonly total: number;
+interface AttemptNews extends Begun {
+  /** Of `bytes`: those that a loss of power leaves. */
+  readonly durable: number;
 }
 
 interface AttemptEnd extends Validators {
@@ -66,8 +76,12 @@ export class ImageDownloader {
   /** @throws Fault invalid (not there, checksum), refused (TLS), unreachable, timeout, storage, cancelled */
   async fetch(download: Download): Promise<Downloaded> {
     throwIfAborted(download.signal);
-    const { path, checksum } = download;
-    const opened = nativeAddon().openDownload({ path, checksum });
+    const { path, checksum, begun } = download;
+    const opened = nativeAddon().openDownload({
+      path,
+      checksum,
+      begun: begun === undefined ? undefined : { bytes: begun.bytes, total: begun.total },
+    });
     if ("fault" in opened) throw nativeFault(opened.fault);
     const file = opened.download;
     try {
@@ -84,14 +98,20 @@ export class ImageDownloader {
 
   /** Tries until the image is there, or there is no hope. */
   async #attempts(download: Download, file: NativeDownload): Promise<AttemptEnd | "unchanged"> {
-    const { url, signal, log } = download;
-    let came: AttemptNews | undefined;
+    const { url, signal, log, begun } = download;
+    let came: Begun | undefined = begun;
+    let durable = begun?.bytes ?? 0;
+    if (begun !== undefined) download.makeRoom(begun.total);
     for (let attempt = 1; ; attempt += 1) {
       const before = came?.bytes ?? 0;
       try {
         const end = await this.#attempt(download, file, came, (news) => {
           if (came?.total !== news.total) download.makeRoom(news.total);
           came = news;
+          if (news.durable !== durable && news.total > 0 && validatorOf(news) !== null) {
+            durable = news.durable;
+            download.onDurable({ ...news, bytes: durable });
+          }
           download.onProgress(news.bytes, news.total, file);
         });
         if (end.status === 304 && download.known !== undefined) return "unchanged";
@@ -124,7 +144,7 @@ export class ImageDownloader {
   async #attempt(
     download: Download,
     file: NativeDownload,
-    came: AttemptNews | undefined,
+    came: Begun | undefined,
     onProgress: (news: AttemptNews) => void,
   ): Promise<AttemptEnd> {
     const { url, signal } = download;
@@ -148,10 +168,10 @@ export class ImageDownloader {
 }
 
 /** Without a validator a rest cannot be told from the rest of something else: then all is asked for again. */
-function conditions(came: AttemptNews | undefined, known: Validators | undefined): readonly [string, string][] {
+function conditions(came: Begun | undefined, known: Validators | undefined): readonly [string, string][] {
   const headers: [string, string][] = [["accept-encoding", "identity"]];
   if (came !== undefined && came.bytes > 0) {
-    const validator = strong(came.etag) ?? came.lastModified;
+    const validator = validatorOf(came);
     if (validator !== null) headers.push(["range", `bytes=${came.bytes}-`], ["if-range", validator]);
     return headers;
   }
@@ -160,9 +180,9 @@ function conditions(came: AttemptNews | undefined, known: Validators | undefined
   return headers;
 }
 
-/** A weak validator does not hold for a range. @source RFC 9110 §13.1.5 */
-function strong(etag: string | null): string | null {
-  return etag?.startsWith("W/") === true ? null : etag;
+/** What a range can be asked for with; a weak validator does not hold for one. @source RFC 9110 §13.1.5 */
+function validatorOf({ etag, lastModified }: Validators): string | null {
+  return etag === null || etag.startsWith("W/") ? lastModified : etag;
 }
 
 function shownUrl(url: URL): string {
@@ -190,17 +210,5 @@ function named(url: URL, fault: Fault): Fault {
     retry: fault.retry,
     detail: { ...fault.detail, ...field },
     cause: fault,
-  });
-}
-
-const DISK_ERRORS = new Set(["ENOSPC", "EDQUOT", "EIO", "EROFS", "EACCES", "ENOENT", "EFBIG", "EEXIST"]);
-
-/** A failure of our own disk as a storage fault; everything else as it is. */
-export function storageFault(error: unknown): unknown {
-  if (isFault(error) || !(error instanceof Error) || !("syscall" in error) || !("code" in error)) return error;
-  if (!DISK_ERRORS.has(String(error.code))) return error;
-  return new Fault("storage", "image.storage", `the image cannot be kept: ${toFault(error).message}`, {
-    cause: error,
-    retry: "never",
   });
 }

@@ -1,7 +1,7 @@
 import { Fault } from "../core/fault.ts";
 import type { JsonObject } from "../core/json.ts";
 import type { NativeDownload } from "../core/native-addon.ts";
-import type { ImageFormat } from "../domain/image-format.ts";
+import type { StreamedFormat } from "../domain/image-format.ts";
 import { StreamJob } from "./stream-job.ts";
 
 export interface ImageSource {
@@ -9,7 +9,7 @@ export interface ImageSource {
   /** Instead of the file's present content: what arrives, as it arrives. The checksum is then the download's to check. */
   readonly download?: NativeDownload | undefined;
   /** What the caller takes the image for; content of another format is refused, never guessed at. */
-  readonly format: ImageFormat;
+  readonly format: StreamedFormat;
   /** Of the file as it is stored; lower-case hexadecimal. A file that does not match is never reported as written. */
   readonly checksum?: { readonly algorithm: "md5" | "sha256" | "sha512"; readonly value: string };
 }

@@ -175,3 +175,59 @@ RULE("a raw image that arrives is handed out up to the mark, waits there, and en
 }
 
 RULE("libcurl is there and has what is needed") { CHECK(http::CurlLibrary::load()); }
+
+RULE("a download of an earlier process goes on behind what it had brought to the disk, digest and all; what lay behind that is dropped") {
+  const Directory directory;
+  Bytes bytes = pattern(kSize, 3);
+  std::fill(bytes.begin() + (512 << 10), bytes.begin() + (640 << 10), std::byte{0});
+  const std::size_t mark = 300'001;
+  {
+    auto first = open(directory, sha256(bytes));
+    CHECK(first->begin(0, bytes.size()));
+    CHECK(first->append(ByteSpan(bytes).first(mark)));
+    CHECK(first->sync() && first->durable() == mark);
+    // What a crash may leave where later a hole belongs.
+    const auto rest = pattern(kSize - mark, 9);
+    CHECK(first->append(rest) && first->flush() && first->durable() == mark);
+  }
+  auto second = http::Download::reopen(directory.path / "image", http::Download::Expected{"sha256", sha256(bytes)}, mark, bytes.size());
+  CHECK(second && (*second)->received() == mark && (*second)->durable() == mark && (*second)->arriving()->arrival->mark() == mark);
+  if (!second) return;
+  CHECK((*second)->catch_up([] { return true; }));
+  CHECK((*second)->begin(mark, bytes.size()) && (*second)->append(ByteSpan(bytes).subspan(mark)));
+  const auto digest = (*second)->finish();
+  CHECK(digest && *digest == sha256(bytes) && (*second)->durable() == bytes.size());
+  CHECK(content_of(directory.path / "image") == bytes);
+}
+
+RULE("reading back what an earlier process had downloaded can be given up") {
+  const Directory directory;
+  const auto bytes = pattern(kSize, 5);
+  {
+    auto first = open(directory);
+    CHECK(first->begin(0, bytes.size()) && first->append(ByteSpan(bytes).first(500'000)) && first->sync());
+  }
+  auto second = http::Download::reopen(directory.path / "image", http::Download::Expected{"sha256", sha256(bytes)}, 500'000, bytes.size());
+  CHECK(second);
+  if (!second) return;
+  const auto stopped = (*second)->catch_up([] { return false; });
+  CHECK(!stopped && stopped.error().kind == FaultKind::cancelled);
+}
+
+RULE("a reopened download whose server sends all of it again compares what is there") {
+  const Directory directory;
+  const auto bytes = pattern(kSize, 4);
+  {
+    auto first = open(directory);
+    CHECK(first->begin(0, bytes.size()));
+    CHECK(first->append(ByteSpan(bytes).first(400'000)) && first->sync());
+  }
+  auto second = http::Download::reopen(directory.path / "image", http::Download::Expected{"sha256", sha256(bytes)}, 400'000, bytes.size());
+  CHECK(second);
+  if (!second) return;
+  CHECK((*second)->catch_up([] { return true; }));
+  CHECK((*second)->begin(0, bytes.size()) && (*second)->append(bytes));
+  const auto digest = (*second)->finish();
+  CHECK(digest && *digest == sha256(bytes));
+  CHECK(content_of(directory.path / "image") == bytes);
+}

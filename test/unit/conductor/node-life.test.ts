@@ -227,8 +227,8 @@ test("what a step kept is there when it is begun again after a crash, and for no
     types: [
       scripted([
         step("write_image", "deploy", ({ machine }) => {
-          machine.keep({ extents: 1 });
-          machine.keep({ extents: 2 });
+          machine.keep({ extents: 1 }, 1);
+          machine.keep({ extents: 2 }, 2);
           return new Promise(() => {});
         }),
         step("write_configdrive", "deploy", done, { priority: 50 }),
@@ -258,6 +258,35 @@ test("what a step kept is there when it is begun again after a crash, and for no
   await settleTo(restarted, "n1", "active");
   assert.deepEqual(found, [{ extents: 2 }, null]);
 });
+
+for (const [title, reachedAt, end] of [
+  ["that comes further each time is begun as often as it takes", (run: number) => run, "active"],
+  ["that keeps something, but never comes further, is given up", (run: number) => Math.min(run, 2), "deploy failed"],
+  ["that comes to nothing is given up", () => undefined, "deploy failed"],
+] as const) {
+  test(`a step of a daemon that crashes again and again ${title}`, async () => {
+    let runs = 0;
+    const crashing = step("write_image", "deploy", ({ machine }) => {
+      runs += 1;
+      const reached = reachedAt(runs);
+      if (reached !== undefined) machine.keep({ run: runs }, reached);
+      return runs < 12 ? new Promise(() => {}) : done();
+    });
+    const types = [scripted([crashing])];
+    let rig = conductor({ types });
+    await makeAvailable(rig, "scripted");
+    await rig.call("node.set_provision_state", { node: "n1", target: "active" });
+    await rig.settle();
+    for (let crash = 0; crash < 12 && rig.node("n1").provisionState === "deploying"; crash += 1) {
+      rig = conductor({ store: rig.store, clock: rig.clock, types });
+      await rig.recover();
+      await rig.settle();
+    }
+    await settleTo(rig, "n1", end);
+    if (end === "active") assert.equal(runs, 12);
+    else assert.match(rig.node("n1").lastError ?? "", /write_image: was begun 5 times without coming any further/);
+  });
+}
 
 test("after a crash a waiting node waits on, with time for its agent to report", async () => {
   const before = conductor({ types: [scripted([step("deploy", "deploy", waitForAgent)])] });

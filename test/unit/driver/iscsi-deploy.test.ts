@@ -75,7 +75,12 @@ async function bench(results: readonly (Written | Fault)[], disk = "/dev/sda") {
     streamDownloads: true,
     fetchImage: async () => {
       held += 1;
-      return { path: "/cache/debian", [Symbol.dispose]: () => void (held -= 1) };
+      return {
+        path: "/cache/debian",
+        format: "qcow2",
+        checksum: { algorithm: "sha256", value: SHA },
+        [Symbol.dispose]: () => void (held -= 1),
+      };
     },
     buildConfigDrive: async () => "H4sI",
     write: async (content, target, options) => {
@@ -250,7 +255,7 @@ for (const [title, info, field] of [
   ["no image", {}, "instance_info.image_source"],
   [
     "a format that cannot be written",
-    { image_source: "/a", image_disk_format: "vmdk" },
+    { image_source: "/a", image_disk_format: "parallels" },
     "instance_info.image_disk_format",
   ],
   [

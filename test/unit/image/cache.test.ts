@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import {
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -26,6 +27,7 @@ import { silentLog } from "../../../src/core/log.ts";
 import { SystemRandom } from "../../../src/core/random.ts";
 import { bytes, millis } from "../../../src/core/units.ts";
 import { ImageCache, type ImageCacheOptions } from "../../../src/image/cache.ts";
+import { ImageShelf, type ImageShelfOptions } from "../../../src/image/image-shelf.ts";
 import type { ImageChecksum } from "../../../src/image/image-source.ts";
 
 const root = mkdtempSync(join(tmpdir(), "ironrack-images-"));
@@ -48,19 +50,14 @@ class QuickClock extends SystemClock {
   }
 }
 
-async function open(options: Partial<ImageCacheOptions> = {}): Promise<ImageCache> {
-  const cache = new ImageCache({
-    directory: aDirectory(),
-    maximumBytes: bytes(10_000_000),
-    fileDirectories: [],
-    clock: new QuickClock(),
-    random: new SystemRandom(),
-    log: silentLog,
-    silence: millis(30_000),
-    ...options,
-  });
-  await cache.open();
-  return cache;
+async function open(
+  options: Partial<Omit<ImageCacheOptions, "shelf"> & Pick<ImageShelfOptions, "directory" | "maximumBytes">> = {},
+): Promise<ImageCache> {
+  const { directory = aDirectory(), maximumBytes = bytes(10_000_000), ...others } = options;
+  const clock = new QuickClock();
+  const shelf = new ImageShelf({ directory, maximumBytes, clock, random: new SystemRandom() });
+  await shelf.open();
+  return new ImageCache({ shelf, fileDirectories: [], clock, log: silentLog, silence: millis(30_000), ...others });
 }
 
 const calm = (): { readonly signal: AbortSignal; readonly log: typeof silentLog } => ({
@@ -532,4 +529,97 @@ test("an image server that nobody vouches for is refused; one that image.ca_file
     server.closeAllConnections();
     server.close();
   }
+});
+
+/** Sends the first 200 000 bytes of the content and then nothing, until told to answer wholly; notes what was asked for. */
+async function serveHaltingly(etag = '"v1"') {
+  const state = { halting: true, etag };
+  const ranges: (string | undefined)[] = [];
+  const server = await serve((request, response) => {
+    const { range, "if-range": condition } = request.headers;
+    ranges.push(range);
+    const from = condition === state.etag ? Number(/bytes=([0-9]+)-/.exec(range ?? "")?.[1] ?? 0) : 0;
+    response.writeHead(from === 0 ? 200 : 206, {
+      etag: state.etag,
+      "content-length": content.length - from,
+      ...(from === 0 ? {} : { "content-range": `bytes ${from}-${content.length - 1}/${content.length}` }),
+    });
+    if (state.halting) response.write(content.subarray(from, 200_000));
+    else response.end(content.subarray(from));
+  });
+  return { server, state, ranges };
+}
+
+function notedBytes(directory: string): number {
+  const name = readdirSync(directory).find((one) => one.endsWith(".part.json"));
+  if (name === undefined) return 0;
+  return (JSON.parse(readFileSync(join(directory, name), "utf8")) as { bytes: number }).bytes;
+}
+
+test("a download that kill -9 interrupted goes on where it was on the disk, and its checksum is that of the whole", async () => {
+  const { server, state, ranges } = await serveHaltingly();
+  await using _server = server;
+  const directory = aDirectory();
+  const source = `${server.url}/a`;
+  const child = spawn(process.execPath, [join(import.meta.dirname, "fetch-child.js"), directory, source, "raw"], {
+    stdio: "ignore",
+  });
+  const ended = once(child, "exit");
+  try {
+    while (!existsSync(directory) || notedBytes(directory) < 200_000) await pause(10);
+  } finally {
+    child.kill("SIGKILL");
+    await ended;
+  }
+  state.halting = false;
+  await using cache = await open({ directory });
+  const progress: number[] = [];
+  using image = await cache.fetch({ source }, { ...calm(), onProgress: (count) => progress.push(count) });
+  assert.deepEqual(readFileSync(image.path), content);
+  assert.deepEqual(ranges, [undefined, "bytes=200000-"]);
+  assert.deepEqual(
+    readdirSync(directory).filter((name) => name.includes(".part")),
+    [],
+  );
+});
+
+test("a download that an orderly end interrupted goes on; one whose resource is another by then begins anew", async () => {
+  for (const etag of ['"v1"', '"v2"']) {
+    const { server, state, ranges } = await serveHaltingly();
+    await using _server = server;
+    const directory = aDirectory();
+    const wanted = { source: `${server.url}/a`, checksum: sha256(content) };
+    {
+      await using cache = await open({ directory });
+      const fetching = cache.fetch(wanted, calm());
+      fetching.catch(() => undefined);
+      while (notedBytes(directory) === 0) await pause(5);
+    }
+    const noted = notedBytes(directory);
+    state.halting = false;
+    state.etag = etag;
+    await using cache = await open({ directory });
+    using image = await cache.fetch(wanted, calm());
+    assert.deepEqual(readFileSync(image.path), content);
+    assert.deepEqual(ranges, [undefined, `bytes=${noted}-`]);
+  }
+});
+
+test("what is left of a download goes before any image when room is needed, and is not taken for one from elsewhere", async () => {
+  const { server, state, ranges } = await serveHaltingly();
+  await using _server = server;
+  const directory = aDirectory();
+  const checksum = sha256(content);
+  {
+    await using cache = await open({ directory });
+    cache.fetch({ source: `${server.url}/a`, checksum }, calm()).catch(() => undefined);
+    while (notedBytes(directory) === 0) await pause(5);
+  }
+  state.halting = false;
+  await using cache = await open({ directory, maximumBytes: bytes(350_000) });
+  using _other = await cache.fetch({ source: `${server.url}/b` }, calm());
+  assert.equal(notedBytes(directory), 0);
+  using image = await cache.fetch({ source: `${server.url}/c`, checksum }, calm());
+  assert.deepEqual(readFileSync(image.path), content);
+  assert.deepEqual(ranges, [undefined, undefined, undefined]);
 });

@@ -27,6 +27,7 @@ import { silentLog } from "../../../src/core/log.ts";
 import { SystemRandom } from "../../../src/core/random.ts";
 import { bytes } from "../../../src/core/units.ts";
 import { ImageCache } from "../../../src/image/cache.ts";
+import { ImageShelf } from "../../../src/image/image-shelf.ts";
 import {
   type HolePolicy,
   type IscsiTarget,
@@ -144,15 +145,16 @@ describe("streamImage", () => {
     };
     return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/image`, goOn, close };
   };
-  const cacheIn = (name: string): ImageCache =>
-    new ImageCache({
+  const cacheIn = (name: string): ImageCache => {
+    const clock = new SystemClock();
+    const shelf = new ImageShelf({
       directory: join(directory, name),
       maximumBytes: bytes(1 << 30),
-      fileDirectories: [],
-      clock: new SystemClock(),
+      clock,
       random: new SystemRandom(),
-      log: silentLog,
     });
+    return new ImageCache({ shelf, fileDirectories: [], clock, log: silentLog });
+  };
 
   for (const [format, path] of [
     ["raw", raw],

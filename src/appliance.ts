@@ -60,7 +60,7 @@ import { TftpService } from "./service/tftp-service.ts";
 import { openStore } from "./store/level-store.ts";
 import { readStoreKey } from "./store/seal.ts";
 
-const DHCP_PORT = 67;
+const DHCP_DOOR = { address: "0.0.0.0" as Ipv4Address, port: 67, broadcast: true };
 /** @source PXE 2.1 §2.2.2 */
 const PROXY_DHCP_PORT = 4011;
 const ARP_WAIT = millis(300);
@@ -372,7 +372,8 @@ async function openBootServices(
     }
   };
 
-  const tftpSocket = await interfaceSocket(boot.interface, address, boot.tftpPort, false);
+  const tftpFd = bindUdpToInterface({ interface: boot.interface, address, port: boot.tftpPort, broadcast: false });
+  const tftpSocket = await DatagramSocket.open({ kind: "fd", fd: tftpFd, broadcast: false });
   const tftp = scope.use(
     new TftpService({
       clock,
@@ -398,13 +399,11 @@ async function openBootServices(
   const common = (): JsonObject => ({ http: { ...http.counters() }, tftp: { ...tftp.counters() } });
   if (!dhcp.enabled) return { counters: common, reload };
   if (dhcp.proxy) {
-    const proxy = scope.use(await openProxyDhcp({ config, clock, log, store }, settings));
+    const proxy = scope.use(openProxyDhcp({ config, clock, log, store }, settings));
     proxy.start();
     return { counters: () => ({ dhcp: { ...proxy.counters() }, ...common() }), reload };
   }
-  const everyone = { address: "0.0.0.0" as Ipv4Address, port: DHCP_PORT };
-  const fd = bindUdpToInterface({ interface: boot.interface, ...everyone, broadcast: true });
-  const dhcpSocket = new BatchSocket({ fd, local: everyone, clock });
+  const dhcpSocket = BatchSocket.onInterface({ ...DHCP_DOOR, interface: boot.interface, clock });
   const service = scope.use(
     new DhcpService({
       store,
@@ -435,14 +434,12 @@ async function openBootServices(
 }
 
 /** What to boot, for machines whose addresses another server gives out. */
-async function openProxyDhcp(
-  { config, clock, log, store }: ServiceParts,
-  boot: BootSettings,
-): Promise<ProxyDhcpService> {
+function openProxyDhcp({ config, clock, log, store }: ServiceParts, boot: BootSettings): ProxyDhcpService {
   const name = config.boot.interface;
   const { address } = config.boot.address;
-  const discoverSocket = await interfaceSocket(name, "0.0.0.0" as Ipv4Address, DHCP_PORT, true);
-  const requestSocket = await interfaceSocket(name, address, PROXY_DHCP_PORT, false);
+  const discoverSocket = BatchSocket.onInterface({ ...DHCP_DOOR, interface: name, clock });
+  const own = { interface: name, address, port: PROXY_DHCP_PORT, broadcast: false, clock };
+  const requestSocket = BatchSocket.onInterface(own);
   return new ProxyDhcpService({
     store,
     clock,
@@ -450,17 +447,6 @@ async function openProxyDhcp(
     boot,
     links: [{ interface: name, address, discoverSocket, requestSocket }],
   });
-}
-
-/** A UDP socket that hears one interface alone, also broadcasts. */
-async function interfaceSocket(
-  name: string,
-  address: Ipv4Address,
-  port: number,
-  broadcast: boolean,
-): Promise<DatagramSocket> {
-  const fd = bindUdpToInterface({ interface: name, address, port, broadcast });
-  return await DatagramSocket.open({ kind: "fd", fd, broadcast });
 }
 
 /** Where Debian's packages shim-signed, grub-efi-amd64-signed and memtest86+ put their programs, by the names they are asked for. */

@@ -2,7 +2,7 @@ import { getSystemErrorName } from "node:util";
 import { type Ipv4Address, ipv4FromNumber, ipv4ToNumber } from "../core/brand.ts";
 import type { Clock } from "../core/clock.ts";
 import { Fault } from "../core/fault.ts";
-import { type NativeDatagramBatch, openDatagramBatch } from "../core/native-addon.ts";
+import { bindUdpToInterface, type NativeDatagramBatch, openDatagramBatch } from "../core/native-addon.ts";
 import type { Millis } from "../core/units.ts";
 import type { DatagramEndpoint, DatagramServer, ReceivedDatagram } from "./datagram.ts";
 
@@ -45,6 +45,18 @@ export class BatchSocket implements DatagramServer {
     this.local = parts.local;
     this.#clock = parts.clock;
     this.#batch = openDatagramBatch(parts.fd, () => this.#readable());
+  }
+
+  /** A socket that hears one interface alone. @throws Error with the system's code when the port is taken or the interface is not there */
+  static onInterface(binding: {
+    readonly interface: string;
+    readonly address: Ipv4Address;
+    readonly port: number;
+    readonly broadcast: boolean;
+    readonly clock: Clock;
+  }): BatchSocket {
+    const { address, port, clock } = binding;
+    return new BatchSocket({ fd: bindUdpToInterface(binding), local: { address, port }, clock });
   }
 
   get dropped(): number {

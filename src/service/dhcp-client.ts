@@ -1,11 +1,12 @@
 import { type Ipv4Address, type MacAddress, macAddressFromBytes } from "../core/brand.ts";
+import { MalformedFault } from "../core/fault.ts";
 import type { Millis } from "../core/units.ts";
 import type { AddressQuery } from "../domain/address-policy.ts";
 import type { Firmware } from "../domain/boot-firmware.ts";
 import type { ReservationKey } from "../domain/subnet.ts";
 import { type Dhcp4Message, UNSPECIFIED } from "../protocol/dhcp4/message.ts";
 import type { MessageType } from "../protocol/dhcp4/message-type.ts";
-import { readOption } from "../protocol/dhcp4/options.ts";
+import { dhcpOptions, type OptionBytes, readOption } from "../protocol/dhcp4/options.ts";
 import { type RelayAgentInformation, readRelayAgentInformation } from "../protocol/dhcp4/relay-agent-information.ts";
 import { firmwareOf } from "./dhcp-firmware.ts";
 
@@ -26,7 +27,8 @@ export interface DhcpClient {
   readonly relay: RelayAgentInformation | undefined;
   readonly leaseTime: Millis | null;
   readonly rapidCommit: boolean;
-  readonly parameterRequestList: readonly number[] | undefined;
+  /** Option 55 as it stands: the codes that the client asks for, in its order. */
+  readonly parameterRequestList: Uint8Array | undefined;
   /** Of the UDP payload. */
   readonly maximumSize: number;
 }
@@ -60,9 +62,15 @@ export function readClient(message: Dhcp4Message): DhcpClient {
     relay: relay === undefined ? undefined : readRelayAgentInformation(relay),
     leaseTime: seconds === undefined ? null : ((seconds * 1000) as Millis),
     rapidCommit: readOption(options, "rapidCommit") !== undefined,
-    parameterRequestList: readOption(options, "parameterRequestList"),
+    parameterRequestList: requestList(options),
     maximumSize: Math.min(Math.max(readOption(options, "maximumMessageSize") ?? 576, 576) - IP_AND_UDP, LARGEST_REPLY),
   };
+}
+
+function requestList(options: OptionBytes): Uint8Array | undefined {
+  const list = options.get(dhcpOptions.parameterRequestList.code);
+  if (list?.length === 0) throw new MalformedFault("parameterRequestList", 0, 1, 0);
+  return list;
 }
 
 function specified(address: Ipv4Address | undefined): Ipv4Address | null {

@@ -1,7 +1,15 @@
 import type { Ipv4Address } from "../core/brand.ts";
 import type { Millis } from "../core/units.ts";
 import type { NetworkBoot } from "../domain/boot-plan.ts";
-import { type Dhcp4Message, type Encoded, encodeMessage, UNSPECIFIED } from "../protocol/dhcp4/message.ts";
+import {
+  type Dhcp4Header,
+  type Dhcp4Message,
+  type Encoded,
+  encodeMessage,
+  encodeOptionsField,
+  encodeWithField,
+  UNSPECIFIED,
+} from "../protocol/dhcp4/message.ts";
 import { ipxeOptions } from "../protocol/dhcp4/ipxe-options.ts";
 import { useBootFileNow } from "../protocol/dhcp4/pxe-options.ts";
 import { dhcpOptions, encodeOption, type OptionBytes } from "../protocol/dhcp4/options.ts";
@@ -63,6 +71,14 @@ export function encodeReply(
   server: Ipv4Address,
   options: OptionBytes,
 ): Encoded {
+  const header = replyHeader(request, contents);
+  const relay = request.options.get(code.relayAgentInformation);
+  if (saysTheUsual(client, contents)) {
+    const { type, leaseTime } = contents;
+    const usual = usualField(type, { server, leaseTime, options, asked: client.parameterRequestList });
+    const bytes = encodeWithField(header, usual, ownOptions(client, relay), client.maximumSize);
+    if (bytes !== undefined) return { bytes, omitted: [] };
+  }
   const given = new Map<number, Uint8Array>();
   const asked = client.parameterRequestList;
   if (contents.type !== "bootp") {
@@ -72,10 +88,7 @@ export function encodeReply(
   if (contents.type === "nak") {
     if (contents.message !== null) given.set(code.message, encodeOption("message", contents.message));
   } else {
-    if (contents.leaseTime !== null) addTimes(given, contents.leaseTime);
-    for (const [one, value] of options) {
-      if (one === code.subnetMask || asked === undefined || asked.includes(one)) given.set(one, value);
-    }
+    addUsual(given, { leaseTime: contents.leaseTime, options, asked });
     if (contents.hostname !== null) given.set(code.hostName, encodeOption("hostName", contents.hostname));
     if (client.rapidCommit && client.type === "discover" && contents.type === "ack") {
       given.set(code.rapidCommit, encodeOption("rapidCommit", true));
@@ -84,11 +97,68 @@ export function encodeReply(
   }
   // RFC 6842 §3: the identifier comes back, so that clients which share a chaddr know whose answer it is.
   if (client.clientIdentifier !== undefined) given.set(code.clientIdentifier, client.clientIdentifier);
-  const relay = request.options.get(code.relayAgentInformation);
   // RFC 3046 §2.2: as it came.
   if (relay !== undefined) given.set(code.relayAgentInformation, relay);
   const order = asked === undefined ? FIRST : [...FIRST, ...asked];
-  return encodeMessage(replyMessage(request, contents, given), { order, maximumSize: client.maximumSize });
+  return encodeMessage({ ...header, options: given }, { order, maximumSize: client.maximumSize });
+}
+
+/** What the subnet's clients are told that ask for the same. */
+interface Usual {
+  readonly server: Ipv4Address;
+  readonly leaseTime: Millis | null;
+  readonly options: OptionBytes;
+  readonly asked: Uint8Array | undefined;
+}
+
+/** Whether the reply says nothing but what others are told too, and the client's own options would be its last in any case. */
+function saysTheUsual(
+  client: DhcpClient,
+  contents: ReplyContents,
+): contents is ReplyContents & { readonly type: "offer" | "ack" } {
+  const asked = client.parameterRequestList;
+  return (
+    (contents.type === "offer" || contents.type === "ack") &&
+    contents.hostname === null &&
+    (contents.boot === null || (contents.boot.kind === "silent" && client.firmware.program !== "ipxe")) &&
+    !client.rapidCommit &&
+    (client.clientIdentifier === undefined || (asked !== undefined && !asked.includes(code.clientIdentifier)))
+  );
+}
+
+function ownOptions(client: DhcpClient, relay: Uint8Array | undefined): readonly (readonly [number, Uint8Array])[] {
+  const own: (readonly [number, Uint8Array])[] = [];
+  if (client.clientIdentifier !== undefined) own.push([code.clientIdentifier, client.clientIdentifier]);
+  if (relay !== undefined) own.push([code.relayAgentInformation, relay]);
+  return own;
+}
+
+/** Machines of a rack are alike: most ask as the one before them did, and then their options need not be encoded again. */
+const lastUsual: { -readonly [Type in "offer" | "ack"]?: { readonly usual: Usual; readonly field: Uint8Array } } = {};
+
+function usualField(type: "offer" | "ack", usual: Usual): Uint8Array {
+  const last = lastUsual[type];
+  if (last !== undefined && isSame(last.usual, usual)) return last.field;
+  const given = new Map<number, Uint8Array>();
+  given.set(code.messageType, typeBytes[type]);
+  given.set(code.serverIdentifier, serverBytes(usual.server));
+  addUsual(given, usual);
+  const field = encodeOptionsField(given, usual.asked === undefined ? FIRST : [...FIRST, ...usual.asked]);
+  lastUsual[type] = { usual, field };
+  return field;
+}
+
+function isSame(one: Usual, other: Usual): boolean {
+  if (one.options !== other.options || one.leaseTime !== other.leaseTime || one.server !== other.server) return false;
+  if (one.asked === undefined || other.asked === undefined) return one.asked === other.asked;
+  return Buffer.compare(one.asked, other.asked) === 0;
+}
+
+function addUsual(given: Map<number, Uint8Array>, { leaseTime, options, asked }: Omit<Usual, "server">): void {
+  if (leaseTime !== null) addTimes(given, leaseTime);
+  for (const [one, value] of options) {
+    if (one === code.subnetMask || asked === undefined || asked.includes(one)) given.set(one, value);
+  }
 }
 
 const typeBytes = {
@@ -98,7 +168,7 @@ const typeBytes = {
 } as const;
 
 /** @source RFC 2131 table 3 */
-function replyMessage(request: Dhcp4Message, contents: ReplyContents, options: OptionBytes): Dhcp4Message {
+function replyHeader(request: Dhcp4Message, contents: ReplyContents): Dhcp4Header {
   const boot = contents.boot?.kind === "file" ? contents.boot : undefined;
   const nak = contents.type === "nak";
   return {
@@ -116,7 +186,6 @@ function replyMessage(request: Dhcp4Message, contents: ReplyContents, options: O
     chaddr: request.chaddr,
     sname: "",
     file: boot !== undefined && boot.file.length <= FILE_FIELD ? boot.file : "",
-    options,
   };
 }
 
@@ -194,5 +263,6 @@ export function encodeProxyReply(request: Dhcp4Message, client: DhcpClient, prox
   const relay = request.options.get(code.relayAgentInformation);
   if (relay !== undefined) options.set(code.relayAgentInformation, relay);
   const contents: ReplyContents = { type, yiaddr: UNSPECIFIED, leaseTime: null, hostname: null, boot, message: null };
-  return encodeMessage(replyMessage(request, contents, options), { order: FIRST, maximumSize: client.maximumSize });
+  const message = { ...replyHeader(request, contents), options };
+  return encodeMessage(message, { order: FIRST, maximumSize: client.maximumSize });
 }

@@ -1,8 +1,8 @@
 import type { Ipv4Address } from "../core/brand.ts";
 import type { Clock } from "../core/clock.ts";
-import { MalformedFault, toFault } from "../core/fault.ts";
+import { MalformedFault } from "../core/fault.ts";
 import type { Log } from "../core/log.ts";
-import type { DatagramSocket, ReceivedDatagram } from "../net/datagram.ts";
+import type { DatagramServer, ReceivedDatagram } from "../net/datagram.ts";
 import { type Dhcp4Message, decodeMessage } from "../protocol/dhcp4/message.ts";
 import { bootServerDestination, type Destination, replyDestination } from "../protocol/dhcp4/reply-destination.ts";
 import { type BootDirectory, type BootSettings, findMachine, planFor, servicesAt } from "./boot-lookup.ts";
@@ -16,9 +16,9 @@ export interface ProxyDhcpLink {
   /** Ours on it, where the boot services are. */
   readonly address: Ipv4Address;
   /** Bound to port 67 of this interface alone. The service closes it. */
-  readonly discoverSocket: DatagramSocket;
+  readonly discoverSocket: DatagramServer;
   /** Bound to port 4011 of the address. The service closes it. */
-  readonly requestSocket: DatagramSocket;
+  readonly requestSocket: DatagramServer;
 }
 
 export interface ProxyDhcpServiceOptions {
@@ -47,7 +47,6 @@ export class ProxyDhcpService implements AsyncDisposable {
   readonly #options: ProxyDhcpServiceOptions;
   readonly #malformed: MinuteLog;
   readonly #counts = { received: 0, malformed: 0, offers: 0, acks: 0, silent: 0, failed: 0 };
-  #loops: readonly Promise<void>[] = [];
 
   constructor(options: ProxyDhcpServiceOptions) {
     this.#options = options;
@@ -56,21 +55,15 @@ export class ProxyDhcpService implements AsyncDisposable {
 
   start(): void {
     const { links, log } = this.#options;
-    this.#loops = links.flatMap((link) => [
-      this.#serve(link, link.discoverSocket, "discover"),
-      this.#serve(link, link.requestSocket, "request"),
-    ]);
     for (const link of links) {
+      link.discoverSocket.listen((datagram) => this.#receive(link, "discover", datagram));
+      link.requestSocket.listen((datagram) => this.#receive(link, "request", datagram));
       log.info("dhcp.listening", { interface: link.interface, address: link.address, port: "67, 4011 (proxy)" });
     }
   }
 
   counters(): ProxyDhcpCounters {
     return { ...this.#counts };
-  }
-
-  async #serve(link: ProxyDhcpLink, socket: DatagramSocket, door: "discover" | "request"): Promise<void> {
-    for await (const batch of socket.receive()) for (const datagram of batch) this.#receive(link, door, datagram);
   }
 
   #receive(link: ProxyDhcpLink, door: "discover" | "request", datagram: ReceivedDatagram): void {
@@ -133,15 +126,14 @@ export class ProxyDhcpService implements AsyncDisposable {
       reason: plan.network.reason,
     });
     const socket = door === "discover" ? link.discoverSocket : link.requestSocket;
-    socket.send(bytes, to).catch((error: unknown) => {
+    socket.post(bytes, to, (fault) => {
       this.#counts.failed += 1;
-      log.warn("dhcp.failed", { ...fields, reason: toFault(error).message });
+      log.warn("dhcp.failed", { ...fields, reason: fault.message, code: fault.code });
     });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.#options.links.flatMap((link) => [link.discoverSocket.close(), link.requestSocket.close()]));
-    await Promise.all(this.#loops);
   }
 }
 

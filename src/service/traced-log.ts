@@ -28,6 +28,8 @@ const STEPS: ReadonlySet<LogEvent> = new Set<LogEvent>([
 const MOST_ADDRESSES = 512;
 const SCRIPT = /^\/boot\/([0-9a-f]{2}(?:[-:][0-9a-f]{2}){5})\.ipxe/i;
 
+const nothing: LogFields = {};
+
 export interface TracedLogParts {
   readonly trace: BootTrace;
   readonly ports: Pick<PortReader, "byAddress">;
@@ -61,7 +63,7 @@ export function tracedLog(log: Log, parts: TracedLogParts): Log {
 
   const wrap = (base: Log, standing: LogFields): Log => {
     const see = (event: LogEvent, fields: LogFields | undefined): void => {
-      if (STEPS.has(event)) keep(event, { ...standing, ...fields });
+      if (STEPS.has(event)) keep(event, standing === nothing ? (fields ?? nothing) : { ...standing, ...fields });
     };
     return {
       debug: (event, fields) => {
@@ -84,7 +86,7 @@ export function tracedLog(log: Log, parts: TracedLogParts): Log {
       with: (fields) => wrap(base.with(fields), { ...standing, ...fields }),
     };
   };
-  return wrap(log, {});
+  return wrap(log, nothing);
 }
 
 function scriptOwner(path: unknown): MacAddress | undefined {

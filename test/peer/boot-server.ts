@@ -11,7 +11,7 @@ import {
   parseMacAddress,
 } from "../../src/core/brand.ts";
 import { SystemClock } from "../../src/core/clock.ts";
-import { bindUdpToInterface, setPeerHardwareAddress } from "../../src/core/native-addon.ts";
+import { setPeerHardwareAddress } from "../../src/core/native-addon.ts";
 import type { JsonObject } from "../../src/core/json.ts";
 import { openLog } from "../../src/core/log.ts";
 import { Secret } from "../../src/core/secret.ts";
@@ -19,6 +19,7 @@ import { Scope } from "../../src/core/scope.ts";
 import { millis, seconds } from "../../src/core/units.ts";
 import type { BootTarget } from "../../src/domain/boot-device.ts";
 import { defaultLoaders, defaultSignedLoaders } from "../../src/domain/boot-plan.ts";
+import { BootTrace } from "../../src/domain/boot-trace.ts";
 import type { Reservation } from "../../src/domain/subnet.ts";
 import { ArpProbe } from "../../src/net/arp-probe.ts";
 import { BatchSocket } from "../../src/net/batch-socket.ts";
@@ -31,6 +32,7 @@ import { BootHttp } from "../../src/service/boot-http.ts";
 import { DhcpService, type DhcpServiceOptions, type DhcpSubnet } from "../../src/service/dhcp-service.ts";
 import { ProxyDhcpService } from "../../src/service/proxy-dhcp-service.ts";
 import { loaderConfigSource } from "../../src/service/loader-config-source.ts";
+import { tracedLog } from "../../src/service/traced-log.ts";
 import { TftpService } from "../../src/service/tftp-service.ts";
 import { openStore } from "../../src/store/level-store.ts";
 import { openMemoryStore } from "../../src/store/memory-store.ts";
@@ -91,12 +93,18 @@ export interface BootServerOptions {
 async function main(options: BootServerOptions): Promise<void> {
   const scope = new Scope();
   const clock = new SystemClock();
-  const log = openLog({ level: options.logLevel, journal: false });
+  const untraced = openLog({ level: options.logLevel, journal: false });
   const store = scope.use(
     options.storeDirectory === null
-      ? openMemoryStore({ clock, log })
-      : await openStore({ directory: options.storeDirectory, clock, log, key: new Uint8Array(32).fill(7) }),
+      ? openMemoryStore({ clock, log: untraced })
+      : await openStore({
+          directory: options.storeDirectory,
+          clock,
+          log: untraced,
+          key: new Uint8Array(32).fill(7),
+        }),
   );
+  const log = tracedLog(untraced, { trace: new BootTrace({ clock }), ports: store.ports });
   await store.commit((tx) => {
     options.nodes.forEach(({ mac, bootTarget, secureBoot, instanceInfo = {}, volume, initiator }, at) => {
       const properties = secureBoot === true ? { capabilities: "boot_mode:uefi,secure_boot:true" } : {};
@@ -180,8 +188,14 @@ async function main(options: BootServerOptions): Promise<void> {
             {
               interface: options.interface,
               address,
-              discoverSocket: await dhcpSocket(options.interface),
-              requestSocket: await DatagramSocket.open({ kind: "address", address, port: 4011, broadcast: false }),
+              discoverSocket: BatchSocket.onInterface({ ...dhcpDoor, interface: options.interface, clock }),
+              requestSocket: BatchSocket.onInterface({
+                interface: options.interface,
+                address,
+                port: 4011,
+                broadcast: false,
+                clock,
+              }),
             },
           ],
         })
@@ -213,11 +227,7 @@ async function dhcpService(
       {
         interface: options.interface,
         address,
-        socket: new BatchSocket({
-          fd: bindUdpToInterface({ interface: options.interface, ...everyone, broadcast: true }),
-          local: everyone,
-          clock,
-        }),
+        socket: BatchSocket.onInterface({ ...dhcpDoor, interface: options.interface, clock }),
         introduce: options.unicast
           ? (peer, hardwareAddress) =>
               setPeerHardwareAddress({ interface: options.interface, address: peer, hardwareAddress })
@@ -234,12 +244,7 @@ async function dhcpService(
   });
 }
 
-const everyone = { address: "0.0.0.0", port: 67 };
-
-async function dhcpSocket(name: string): Promise<DatagramSocket> {
-  const fd = bindUdpToInterface({ interface: name, ...everyone, broadcast: true });
-  return await DatagramSocket.open({ kind: "fd", fd, broadcast: true });
-}
+const dhcpDoor = { address: parseIpv4Address("0.0.0.0"), port: 67, broadcast: true };
 
 function subnetsOf(options: BootServerOptions, address: Ipv4Address): readonly DhcpSubnet[] {
   const reservations: Reservation[] = (options.reservations ?? []).map((one) => ({

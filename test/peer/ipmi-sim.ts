@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { SystemClock } from "../../src/core/clock.ts";
 import { millis } from "../../src/core/units.ts";
+import { freeUdpPort } from "../free-port.ts";
 
 const clock = new SystemClock();
 
@@ -28,7 +29,7 @@ export class IpmiSim {
   }
 
   static async start(options: IpmiSimOptions = {}): Promise<IpmiSim> {
-    const sim = new IpmiSim(await freePort(), mkdtempSync(join(tmpdir(), "ironrack-ipmi-")));
+    const sim = new IpmiSim(await freeUdpPort(), mkdtempSync(join(tmpdir(), "ironrack-ipmi-")));
     sim.#configure(options);
     await sim.restart();
     return sim;
@@ -157,12 +158,4 @@ async function pings(port: number): Promise<boolean> {
   } finally {
     socket.close();
   }
-}
-
-async function freePort(): Promise<number> {
-  const socket = createSocket("udp4");
-  await new Promise<void>((done) => socket.bind(0, "127.0.0.1", done));
-  const { port } = socket.address();
-  await new Promise<void>((done) => socket.close(() => done()));
-  return port;
 }

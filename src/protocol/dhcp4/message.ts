@@ -151,6 +151,9 @@ export interface Encoded {
   readonly omitted: readonly number[];
 }
 
+/** A message but for its options. */
+export type Dhcp4Header = Omit<Dhcp4Message, "options">;
+
 /** The message on the wire, END and padding to the least size of BOOTP included. The same message gives the same bytes. */
 export function encodeMessage(message: Dhcp4Message, rules: EncodeRules = {}): Encoded {
   const maximum = Math.max(rules.maximumSize ?? DEFAULT_MAXIMUM, BOOTP_SIZE);
@@ -159,6 +162,45 @@ export function encodeMessage(message: Dhcp4Message, rules: EncodeRules = {}): E
   const packed = pack(message, order, room);
   const least = rules.minimumSize ?? BOOTP_SIZE;
   const writer = new ByteWriter(Math.max(least, FIXED_SIZE + 5 + packed.size));
+  writeHeader(writer, message, packed);
+  if (packed.main !== null) writer.bytes(packed.main);
+  else for (const code of order) writeOption(writer, code, message.options.get(code));
+  return { bytes: finish(writer, least), omitted: packed.omitted };
+}
+
+/**
+ * Options one after the other, as they stand in the options field; the order is that of `encodeMessage`. For what many
+ * messages have in common.
+ */
+export function encodeOptionsField(options: OptionBytes, first: readonly number[]): Uint8Array {
+  const writer = new ByteWriter();
+  for (const code of orderOf(options, first)) writeOption(writer, code, options.get(code));
+  return Uint8Array.from(writer.toBytes());
+}
+
+/**
+ * A message whose options are `field`, encoded before, and `more` behind it; undefined when they are too many for
+ * `maximumSize`, where `encodeMessage` knows what to do.
+ */
+export function encodeWithField(
+  header: Dhcp4Header,
+  field: Uint8Array,
+  more: readonly (readonly [code: number, value: Uint8Array])[],
+  maximumSize: number,
+): Uint8Array | undefined {
+  let size = FIXED_SIZE + 5 + field.length;
+  for (const [, value] of more) size += sizeOf(value.length);
+  if (size > Math.max(maximumSize, BOOTP_SIZE)) return undefined;
+  const writer = new ByteWriter(Math.max(BOOTP_SIZE, size));
+  writeHeader(writer, header, notOverloaded);
+  writer.bytes(field);
+  for (const [code, value] of more) writeOption(writer, code, value);
+  return finish(writer, BOOTP_SIZE);
+}
+
+const notOverloaded = { sname: null, file: null };
+
+function writeHeader(writer: ByteWriter, message: Dhcp4Header, packed: Pick<Packed, "sname" | "file">): void {
   writer
     .u8(message.op === "request" ? 1 : 2)
     .u8(message.htype)
@@ -186,11 +228,12 @@ export function encodeMessage(message: Dhcp4Message, rules: EncodeRules = {}): E
       .u8(END)
       .zeroes(FILE_SIZE - packed.file.length - 1);
   writer.u32(COOKIE);
-  if (packed.main !== null) writer.bytes(packed.main);
-  else for (const code of order) writeOption(writer, code, message.options.get(code));
+}
+
+function finish(writer: ByteWriter, least: number): Uint8Array {
   writer.u8(END);
   if (writer.length < least) writer.zeroes(least - writer.length);
-  return { bytes: writer.toBytes(), omitted: packed.omitted };
+  return writer.toBytes();
 }
 
 const RELAY_AGENT_INFORMATION = dhcpOptions.relayAgentInformation.code;

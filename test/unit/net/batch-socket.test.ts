@@ -2,19 +2,17 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { SystemClock } from "../../../src/core/clock.ts";
 import type { Fault } from "../../../src/core/fault.ts";
-import { bindUdpToInterface } from "../../../src/core/native-addon.ts";
+import { parseIpv4Address } from "../../../src/core/brand.ts";
 import { BatchSocket } from "../../../src/net/batch-socket.ts";
+import { freeUdpPort } from "../../free-port.ts";
 import { DatagramSocket, type ReceivedDatagram } from "../../../src/net/datagram.ts";
 
-const LOOPBACK = "127.0.0.1";
+const LOOPBACK = parseIpv4Address("127.0.0.1");
 
 async function openPair(): Promise<{ readonly server: BatchSocket; readonly peer: DatagramSocket }> {
-  // The addon tells no port: dgram finds a free one, and gives it up for the socket under test.
-  const free = await DatagramSocket.open({ kind: "address", address: LOOPBACK, port: 0, broadcast: false });
-  const { port } = free.local;
-  await free.close();
-  const fd = bindUdpToInterface({ interface: "lo", address: LOOPBACK, port, broadcast: false });
-  const server = new BatchSocket({ fd, local: { address: LOOPBACK, port }, clock: new SystemClock() });
+  const port = await freeUdpPort(); // the addon tells none
+  const clock = new SystemClock();
+  const server = BatchSocket.onInterface({ interface: "lo", address: LOOPBACK, port, broadcast: false, clock });
   const peer = await DatagramSocket.open({ kind: "address", address: LOOPBACK, port: 0, broadcast: false });
   return { server, peer };
 }

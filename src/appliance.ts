@@ -5,6 +5,7 @@ import { type Clock, instant } from "./core/clock.ts";
 import { environment } from "./core/environment.ts";
 import { type Ipv4Address, ipv4FromNumber, ipv4ToNumber } from "./core/brand.ts";
 import { Fault, toFault } from "./core/fault.ts";
+import type { Ipv6Address } from "./core/ipv6-address.ts";
 import type { JsonObject } from "./core/json.ts";
 import type { Log } from "./core/log.ts";
 import { type Random, SystemRandom } from "./core/random.ts";
@@ -30,6 +31,7 @@ import { ControlServer } from "./control/control-server.ts";
 import { type BootPolicy, defaultSignedLoaders, memoryTests } from "./domain/boot-plan.ts";
 import { BootTrace } from "./domain/boot-trace.ts";
 import type { Store } from "./domain/store.ts";
+import type { Subnet6 } from "./domain/subnet6.ts";
 import { agentInspect } from "./driver/agent-inspect.ts";
 import { fakeHardware } from "./driver/fake/hardware-type.ts";
 import type { AgentConnector } from "./driver/agent.ts";
@@ -48,15 +50,19 @@ import { SiteSession } from "./mqtt/site-session.ts";
 import { ArpProbe } from "./net/arp-probe.ts";
 import { BatchSocket } from "./net/batch-socket.ts";
 import { DatagramSocket } from "./net/datagram.ts";
+import { addressOwners } from "./service/address-owners.ts";
 import { BootFiles } from "./service/boot-files.ts";
 import { BootHttp } from "./service/boot-http.ts";
 import type { BootSettings } from "./service/boot-lookup.ts";
 import { bootSecrets } from "./service/boot-secret.ts";
+import { serverDuid } from "./service/dhcp6-duid.ts";
+import { ipv6Socket, openDhcp6Link } from "./service/dhcp6-link.ts";
+import { Dhcp6Service } from "./service/dhcp6-service.ts";
 import { DhcpService } from "./service/dhcp-service.ts";
 import { loaderConfigSource } from "./service/loader-config-source.ts";
 import { ProxyDhcpService } from "./service/proxy-dhcp-service.ts";
 import { tracedLog } from "./service/traced-log.ts";
-import { TftpService } from "./service/tftp-service.ts";
+import { type TftpLink, TftpService } from "./service/tftp-service.ts";
 import { openStore } from "./store/level-store.ts";
 import { readStoreKey } from "./store/seal.ts";
 
@@ -64,6 +70,8 @@ const DHCP_DOOR = { address: "0.0.0.0" as Ipv4Address, port: 67, broadcast: true
 /** @source PXE 2.1 §2.2.2 */
 const PROXY_DHCP_PORT = 4011;
 const ARP_WAIT = millis(300);
+/** How long an address is left alone that a machine found in use. */
+const QUARANTINE = millis(600_000);
 /** A block of TFTP in one Ethernet frame: 1500 less IP, UDP and TFTP headers. */
 const TFTP_LIMITS = {
   blksize: 1468,
@@ -334,21 +342,24 @@ async function openBootServices(
     apiPort: config.api.port,
     templates: loadBootTemplates(boot.templateDir),
     secrets: bootSecrets(key),
+    ipv6: { host: config.dhcp6.bootHost, apiAddress: address },
   };
+  const ipv6 = config.dhcp6.enabled ? (config.dhcp6.address?.address ?? null) : null;
+  const owners = addressOwners(store);
 
   const http = scope.use(
     new BootHttp({
       clock,
       log,
-      store,
+      store: { nodes: store.nodes, ports: store.ports, volumes: store.volumes, leases: owners },
       boot: settings,
       files,
       ramdisk: { kernel: boot.kernel, initrd: boot.initrd },
       isoDirectories: config.image.fileDirs,
-      listen: [
-        { address, port: boot.httpPort, identity: null },
-        ...(certificate === null ? [] : [{ address, port: boot.httpsPort, identity: certificate }]),
-      ],
+      listen: [address, ...(ipv6 === null ? [] : [ipv6])].flatMap((one) => [
+        { address: one, port: boot.httpPort, identity: null },
+        ...(certificate === null ? [] : [{ address: one, port: boot.httpsPort, identity: certificate }]),
+      ]),
       mostConnections: MOST_HTTP_CONNECTIONS,
     }),
   );
@@ -373,13 +384,16 @@ async function openBootServices(
   };
 
   const tftpFd = bindUdpToInterface({ interface: boot.interface, address, port: boot.tftpPort, broadcast: false });
-  const tftpSocket = await DatagramSocket.open({ kind: "fd", fd: tftpFd, broadcast: false });
+  const tftpLinks: TftpLink[] = [
+    { address, socket: await DatagramSocket.open({ kind: "fd", fd: tftpFd, broadcast: false }) },
+  ];
+  if (ipv6 !== null) tftpLinks.push({ address: ipv6, socket: await ipv6Socket(boot.interface, ipv6, boot.tftpPort) });
   const tftp = scope.use(
     new TftpService({
       clock,
       log,
-      leases: store.leases,
-      links: [{ address, socket: tftpSocket }],
+      leases: owners,
+      links: tftpLinks,
       // A file that the operator put there goes before one that is made.
       sources: [
         ({ file }) => files.open(file),
@@ -396,7 +410,13 @@ async function openBootServices(
   );
   tftp.start();
 
-  const common = (): JsonObject => ({ http: { ...http.counters() }, tftp: { ...tftp.counters() } });
+  const dhcp6 = ipv6 === null ? null : scope.use(await openDhcp6({ config, clock, log, store, key }, settings, ipv6));
+  dhcp6?.start();
+  const common = (): JsonObject => ({
+    ...(dhcp6 === null ? {} : { dhcp6: { ...dhcp6.counters() } }),
+    http: { ...http.counters() },
+    tftp: { ...tftp.counters() },
+  });
   if (!dhcp.enabled) return { counters: common, reload };
   if (dhcp.proxy) {
     const proxy = scope.use(openProxyDhcp({ config, clock, log, store }, settings));
@@ -425,12 +445,55 @@ async function openBootServices(
       rapidCommit: false,
       serveUnknown: true,
       offerTime: dhcp.offerTime,
-      quarantine: millis(600_000),
+      quarantine: QUARANTINE,
       probe: dhcp.probe ? new ArpProbe({ clock, wait: ARP_WAIT }) : null,
     }),
   );
   service.start();
   return { counters: () => ({ dhcp: { ...service.counters() }, ...common() }), reload };
+}
+
+/** DHCPv6 on the same interface; `address` is ours on it. */
+async function openDhcp6(
+  { config, clock, log, store, key }: ServiceParts & { readonly key: Uint8Array },
+  boot: BootSettings,
+  address: Ipv6Address,
+): Promise<Dhcp6Service> {
+  const { dhcp, dhcp6 } = config;
+  const name = config.boot.interface;
+  return new Dhcp6Service({
+    store,
+    clock,
+    log,
+    links: [await openDhcp6Link(name, address)],
+    subnets: [
+      { subnet: subnet6Of(config, address), options: { nameServers: dhcp6.dns, domainSearch: dhcp6.domainSearch } },
+    ],
+    boot,
+    duid: serverDuid(key),
+    rapidCommit: dhcp6.rapidCommit,
+    preference: dhcp6.preference,
+    offerTime: dhcp.offerTime,
+    quarantine: QUARANTINE,
+  });
+}
+
+function subnet6Of({ boot, dhcp6 }: Config, address: Ipv6Address): Subnet6 {
+  const { poolStart: first, poolEnd: last } = dhcp6;
+  return {
+    prefix: address,
+    prefixLength: dhcp6.address?.prefix ?? 64,
+    interface: boot.interface,
+    pool: first === null || last === null ? null : { first, last },
+    reservations: dhcp6.reservations.map(({ address: fixed, mac, duid }) => ({
+      // One of the two is there: config/relations.ts demands it.
+      key: mac === null ? { kind: "duid", hex: duid ?? "" } : { kind: "mac", mac },
+      address: fixed,
+    })),
+    excluded: [address],
+    preferredLifetime: dhcp6.preferredLifetime,
+    validLifetime: dhcp6.validLifetime,
+  };
 }
 
 /** What to boot, for machines whose addresses another server gives out. */

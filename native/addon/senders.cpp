@@ -1,6 +1,7 @@
 // What native/serve sends for the boot services: TFTP transfers, and file bodies of HTTP answers.
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <net/if.h>
 
 #include <cerrno>
 
@@ -26,12 +27,24 @@ UniqueFd descriptor(Napi::Env env, Arguments& arguments, const char* key) {
   return own;
 }
 
-sockaddr_in endpoint(Napi::Env env, const std::string& address, std::uint32_t port) {
-  sockaddr_in out{};
-  out.sin_family = AF_INET;
-  out.sin_port = htons(static_cast<std::uint16_t>(port));
-  if (::inet_pton(AF_INET, address.c_str(), &out.sin_addr) != 1 && !env.IsExceptionPending()) throw_system_error(env, "inet_pton", EINVAL);
-  return out;
+/// A numeric address; of IPv6 perhaps with a zone, like fe80::1%eth0.
+UdpEndpoint endpoint(Napi::Env env, const std::string& address, std::uint32_t port) {
+  sockaddr_in v4{};
+  sockaddr_in6 v6{};
+  const auto zone = address.find('%');
+  if (::inet_pton(AF_INET, address.c_str(), &v4.sin_addr) == 1) {
+    v4.sin_family = AF_INET;
+    v4.sin_port = htons(static_cast<std::uint16_t>(port));
+    return v4;
+  }
+  if (::inet_pton(AF_INET6, address.substr(0, zone).c_str(), &v6.sin6_addr) == 1) {
+    v6.sin6_family = AF_INET6;
+    v6.sin6_port = htons(static_cast<std::uint16_t>(port));
+    if (zone != std::string::npos) v6.sin6_scope_id = ::if_nametoindex(address.c_str() + zone + 1);
+    return v6;
+  }
+  if (!env.IsExceptionPending()) throw_system_error(env, "inet_pton", EINVAL);
+  return {};
 }
 
 std::vector<std::byte> bytes_of(Napi::Value value) {

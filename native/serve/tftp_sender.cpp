@@ -64,10 +64,9 @@ void TftpSender::begin(TftpRequest request) {
   const auto id = request.id;
   auto file = contents(request);
   if (!file) return orders_.report({id, std::unexpected(file.error()), 0});
-  UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  UniqueFd socket(::socket(request.local.storage.ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   // Connected: the kernel keeps the route, takes packets of the client alone, and reports that its port is closed.
-  if (!socket || ::bind(socket.get(), reinterpret_cast<const sockaddr*>(&request.local), sizeof request.local) != 0 ||
-      ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&request.peer), sizeof request.peer) != 0) {
+  if (!socket || ::bind(socket.get(), request.local.name(), request.local.size) != 0 || ::connect(socket.get(), request.peer.name(), request.peer.size) != 0) {
     return orders_.report({id, std::unexpected(system_fault(FaultKind::unreachable, "tftp.socket", "no socket for the transfer", errno)), 0});
   }
   auto transfer = std::make_unique<Transfer>(Transfer{id, std::move(socket), TftpExchange(request.size, request.terms), std::move(*file), std::move(request.offer), {}, {}});

@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 
 #include <chrono>
+#include <cstring>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -21,11 +22,23 @@
 
 namespace ironrack::serve {
 
+/// An address of either family with a port, as system calls take it.
+struct UdpEndpoint {
+  UdpEndpoint() = default;
+  UdpEndpoint(const sockaddr_in& v4) : size(sizeof v4) { std::memcpy(&storage, &v4, sizeof v4); }
+  UdpEndpoint(const sockaddr_in6& v6) : size(sizeof v6) { std::memcpy(&storage, &v6, sizeof v6); }
+
+  sockaddr_storage storage{};
+  socklen_t size = 0;
+
+  const sockaddr* name() const { return reinterpret_cast<const sockaddr*>(&storage); }
+};
+
 struct TftpRequest {
   std::uint32_t id = 0;
   /// Ours; its port is free to choose.
-  sockaddr_in local{};
-  sockaddr_in peer{};
+  UdpEndpoint local;
+  UdpEndpoint peer;
   /// The file, or without one the bytes.
   UniqueFd file;
   std::vector<std::byte> bytes;

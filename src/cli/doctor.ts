@@ -120,7 +120,7 @@ function examineCertificate({ boot }: Config, clock: Clock): readonly Finding[] 
 }
 
 async function examineNetwork(config: Config, running: boolean): Promise<readonly Finding[]> {
-  const { boot, dhcp, api } = config;
+  const { boot, dhcp, dhcp6, api } = config;
   const findings: Finding[] = [];
   const present = networkInterfaces()[boot.interface];
   const state = await readFile(`/sys/class/net/${boot.interface}/operstate`, "utf8").catch(() => undefined);
@@ -134,6 +134,7 @@ async function examineNetwork(config: Config, running: boolean): Promise<readonl
   const wanted = [
     { name: "TFTP", bound: udp.has(boot.tftpPort), port: `UDP ${boot.tftpPort}` },
     ...(dhcp.enabled ? [{ name: "DHCP", bound: udp.has(67), port: "UDP 67" }] : []),
+    ...(dhcp6.enabled ? [{ name: "DHCPv6", bound: udp.has(547), port: "UDP 547" }] : []),
     { name: "boot HTTP", bound: tcp.has(boot.httpPort), port: `TCP ${boot.httpPort}` },
     ...(boot.httpsCertFile === null
       ? []

@@ -41,9 +41,10 @@ const READERS: Readonly<Record<string, Reader>> = {
   },
   "port.list": (store) => ({ ports: store.ports.list().map((port) => snakeCase(port)) }),
   "lease.list": (store) => ({
-    leases: store.leases
-      .list()
-      .map((lease) => ({ ...snakeCase(lease), expires_at: new Date(lease.expiresAt).toISOString() })),
+    leases: [...store.leases.list(), ...store.leases6.list()].map((lease) => ({
+      ...snakeCase(lease),
+      expires_at: new Date(lease.expiresAt).toISOString(),
+    })),
   }),
   "event.list": async (store, params) => {
     const limit = numberProperty(params, "limit") ?? 100;

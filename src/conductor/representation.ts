@@ -152,7 +152,7 @@ export function representEvent(entry: HistoryEntry): JsonObject {
   return { seq, time, type, severity, node, name, operation, data };
 }
 
-export function representLease(lease: Lease): JsonObject {
+export function representLease(lease: Lease<string>): JsonObject {
   return {
     address: lease.address,
     client: lease.client,

@@ -37,8 +37,9 @@ export function renderFile(): string {
 
 function renderField(section: string, key: string, field: Field<unknown>): readonly string[] {
   const lines = comment(`${field.sentence} (${facts(field)})`);
-  if (section === "dhcp" && key === "reservations") {
-    return [...lines, "#[[dhcp.reservations]]", '#mac = "52:54:00:12:34:56"', '#address = "10.20.0.10"'];
+  if (key === "reservations") {
+    const address = section === "dhcp6" ? "fd00:20::10" : "10.20.0.10";
+    return [...lines, `#[[${section}.reservations]]`, '#mac = "52:54:00:12:34:56"', `#address = "${address}"`];
   }
   // Its header would swallow the keys behind it, so it is the section's last.
   if (section === "dhcp" && key === "options") return [...lines, "#[dhcp.options]", `#${field.example}`];

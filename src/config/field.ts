@@ -1,5 +1,6 @@
 import { type Ipv4Address, type MacAddress, parseIpv4Address, parseMacAddress } from "../core/brand.ts";
 import { isFault } from "../core/fault.ts";
+import { type Ipv6Address, isLinkLocal, parseIpv6Address } from "../core/ipv6-address.ts";
 import { type Bytes, bytes, type Millis, seconds } from "../core/units.ts";
 import { SecretFile } from "./secret-file.ts";
 import { nearest } from "./suggestion.ts";
@@ -219,6 +220,7 @@ function parsed<T>(type: string, parse: (text: string) => T): Kind<T> {
 }
 
 export const ipv4: Kind<Ipv4Address> = parsed("IPv4 address", (found) => parseIpv4Address(found));
+export const ipv6: Kind<Ipv6Address> = parsed("IPv6 address", (found) => parseIpv6Address(found));
 export const mac: Kind<MacAddress> = { ...parsed("MAC address", (found) => parseMacAddress(found)) };
 
 /** An address and the length of its network's prefix. */
@@ -238,6 +240,39 @@ export const ipv4Interface: Kind<Ipv4Interface> = {
     const prefix = Number(match[2]);
     if (prefix < 8 || prefix > 30) throw new FieldError(value.at, `the prefix /${prefix} is out of range: 8 to 30`);
     return { address: ipv4.parse({ kind: "string", value: match[1] ?? "", at: value.at }), prefix };
+  },
+};
+
+/** An address and the length of its network's prefix. */
+export interface Ipv6Interface {
+  readonly address: Ipv6Address;
+  readonly prefix: number;
+}
+
+export const ipv6Interface: Kind<Ipv6Interface> = {
+  type: "IPv6 address/prefix",
+  range: "prefix 48 to 124, not link-local",
+  parse: (value) => {
+    const found = stringOf(value, "an IPv6 address with its prefix");
+    const match = /^([^/]+)\/([0-9]{1,3})$/.exec(found);
+    if (match === null)
+      throw new FieldError(value.at, `"${found}" is not an address with its prefix, like fd00:20::1/64`);
+    const prefix = Number(match[2]);
+    if (prefix < 48 || prefix > 124) throw new FieldError(value.at, `the prefix /${prefix} is out of range: 48 to 124`);
+    const address = ipv6.parse({ kind: "string", value: match[1] ?? "", at: value.at });
+    if (isLinkLocal(address)) throw new FieldError(value.at, `${address} is link-local: machines need a routable one`);
+    return { address, prefix };
+  },
+};
+
+/** A DUID in hexadecimal digits, in lower case without separators. */
+export const duid: Kind<string> = {
+  type: "DUID",
+  range: "3 to 130 bytes in hexadecimal digits",
+  parse: (value) => {
+    const found = stringOf(value, "a DUID").toLowerCase().replaceAll(":", "");
+    if (!/^(?:[0-9a-f]{2}){3,130}$/.test(found)) throw new FieldError(value.at, `"${found}" is not a DUID`);
+    return found;
   },
 };
 

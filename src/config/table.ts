@@ -2,6 +2,7 @@ import { dhcpOptionTable } from "./dhcp-options.ts";
 import {
   absolutePath,
   defaulted,
+  duid,
   duration,
   type Field,
   flag,
@@ -9,6 +10,8 @@ import {
   integer,
   ipv4,
   ipv4Interface,
+  ipv6,
+  ipv6Interface,
   list,
   mac,
   mebibytes,
@@ -37,6 +40,7 @@ function section<Fields extends Readonly<Record<string, Field<unknown>>>>(
 
 const identifier = text(/^[A-Za-z0-9._-]{1,63}$/, "1 to 63 letters, digits, dots, hyphens and underscores");
 const hostname = text(/^[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$/, "a host name");
+const domainName = text(/^(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}$/, "a domain name");
 const tcpPort = integer(1, 65535);
 
 /** Every key of appliance.conf. The types, the shipped file, the documentation and all checks come from here. */
@@ -152,6 +156,54 @@ export const configTable = {
       "Further DHCP options for machines that ask for them, by name, or by number with a type: 224 = { u16 = 5 }.",
     ),
   }),
+  dhcp6: section(
+    "DHCPv6 on the provisioning network, beside DHCP; router advertisements come from elsewhere (docs/boot.md).",
+    {
+      enabled: defaulted(flag, false, "Whether ironrack answers DHCPv6, and TFTP and boot HTTP over IPv6."),
+      address: optional(
+        ipv6Interface,
+        "fd00:20::1/64",
+        "The appliance's own IPv6 address on the provisioning network, with its prefix; DHCPv6 needs it.",
+      ),
+      pool_start: optional(
+        ipv6,
+        "fd00:20::1000",
+        "First address that is given to machines; without a pool only reservations are served.",
+      ),
+      pool_end: optional(ipv6, "fd00:20::1fff", "Last address that is given to machines; at most 16384 in all."),
+      valid_lifetime: defaulted(duration(60, 604_800), 3600, "How long an address is lent."),
+      preferred_lifetime: defaulted(
+        duration(60, 604_800),
+        2400,
+        "How long of that it is used for new connections; it is renewed at half of this time.",
+      ),
+      rapid_commit: defaulted(
+        flag,
+        false,
+        "Whether a client that asks so gets its address at once, in two messages; only where no other server answers.",
+      ),
+      preference: defaulted(
+        integer(0, 255),
+        0,
+        "Clients choose the server with the highest; 255: at once, without waiting for others.",
+      ),
+      dns: defaulted(list(ipv6), [], "Name servers told to machines."),
+      domain_search: defaulted(list(domainName), [], "Domains in which machines look for names."),
+      boot_host: optional(
+        text(
+          /^(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?)$/,
+          "a host name, or an IPv6 address in brackets",
+        ),
+        "boot.rack.example.org",
+        "Host in the URLs of what machines boot over IPv6; without it, the address.",
+      ),
+      reservations: defaulted(
+        tables({ address: ipv6 }, { mac, duid }),
+        [],
+        "Fixed addresses, as [[dhcp6.reservations]] with address and one of mac and duid.",
+      ),
+    },
+  ),
   api: section("The REST API, which agents and Ironic's clients use.", {
     address: optional(ipv4, "10.20.0.1", "Address to listen on; without it, the one on the provisioning network."),
     port: defaulted(tcpPort, 6385, "TCP port."),

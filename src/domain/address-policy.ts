@@ -4,6 +4,7 @@ import type { Millis } from "../core/units.ts";
 import type { FreeAddresses } from "./free-addresses.ts";
 import type { Lease } from "./lease.ts";
 import type { Offer, OfferReader } from "./offer-table.ts";
+import { hashOf } from "./pool-hash.ts";
 import type { LeaseReader } from "./store.ts";
 import {
   type PreparedSubnet,
@@ -348,7 +349,7 @@ const LOOK_FURTHER = 64;
  */
 function search(client: string, view: AddressView, subnet: PreparedSubnet): Allocation | undefined {
   if (subnet.poolSize === 0) return undefined;
-  const start = hash(client) % subnet.poolSize;
+  const start = hashOf(client) % subnet.poolSize;
   const found =
     searchFree(start, view, subnet) ?? (view.free.refill(view.now) ? searchFree(start, view, subnet) : undefined);
   if (found !== undefined) return found;
@@ -403,7 +404,7 @@ function lookAt(address: Ipv4Address, view: AddressView, subnet: PreparedSubnet)
  */
 function seize(query: AddressQuery, view: AddressView, subnet: PreparedSubnet): Allocation | undefined {
   if (!isOurs(query.mac, view)) return undefined;
-  const start = hash(query.client) % Math.max(1, subnet.poolSize);
+  const start = hashOf(query.client) % Math.max(1, subnet.poolSize);
   let soonest: Lease | undefined;
   let further = LOOK_FURTHER;
   for (let step = 0; step < subnet.poolSize && further > 0; step += 1) {
@@ -432,11 +433,4 @@ function isOurs(mac: MacAddress | null, view: AddressView): boolean {
 function isSeized(query: AddressQuery, view: AddressView, lease: Lease): boolean {
   if (lease.state !== "bound" || isOurs(lease.mac, view) || !isOurs(query.mac, view)) return false;
   return view.offers.byAddress(lease.address, view.now)?.client === query.client;
-}
-
-/** FNV-1a, 32 bits. */
-function hash(text: string): number {
-  let value = 0x811c9dc5;
-  for (let at = 0; at < text.length; at += 1) value = Math.imul(value ^ text.charCodeAt(at), 0x01000193) >>> 0;
-  return value;
 }

@@ -1,5 +1,6 @@
 import type { Ipv4Address, MacAddress } from "../core/brand.ts";
 import { assertNever } from "../core/fault.ts";
+import { type Ipv6Address, isIpv6Address } from "../core/ipv6-address.ts";
 import { stringProperty } from "../core/json.ts";
 import type { Firmware, Processor } from "./boot-firmware.ts";
 import { capability } from "./capabilities.ts";
@@ -48,7 +49,9 @@ export const memoryTests = { bios: "memtest86+x64.bin", efi: "memtest86+x64.efi"
 
 /** Our services as this machine reaches them. */
 export interface BootServices {
-  readonly address: Ipv4Address;
+  readonly address: Ipv4Address | Ipv6Address;
+  /** Stands in URLs in its place. */
+  readonly host?: string;
   /** Root of boot HTTP, without a slash at the end: for who asked by TLS, that of TLS. */
   readonly http: string;
   /** Root of boot HTTP over TLS, for programs that can and trust us; null where there is none. */
@@ -78,7 +81,7 @@ export type NetworkBoot =
       /** A name for TFTP, or an http: or https: URL. */
       readonly file: string;
       readonly by: "tftp" | "http";
-      readonly server: Ipv4Address;
+      readonly server: Ipv4Address | Ipv6Address;
       /** What option 60 must say for the client to take the file. */
       readonly vendorClass: "HTTPClient" | null;
       readonly reason: string;
@@ -189,6 +192,11 @@ function firstFile(query: BootQuery, script: BootScript, reason: string): Networ
   if (firmware.program === "uefi-http")
     return { ...byHttp, file: `${http}/loader/${loader.file}`, vendorClass: "HTTPClient", reason: why };
   return { kind: "file", file: loader.file, by: "tftp", server: services.address, vendorClass: null, reason: why };
+}
+
+/** How URLs name us: an IPv6 address stands in brackets (RFC 3986 §3.2.2). */
+export function urlHost({ address, host }: Pick<BootServices, "address" | "host">): string {
+  return host ?? (isIpv6Address(address) ? `[${address}]` : address);
 }
 
 function httpRoot({ firmware, services, policy }: BootQuery): string {

@@ -1,8 +1,9 @@
 import type { Ipv4Address, MacAddress, NodeUuid, PortUuid, VolumeUuid } from "../core/brand.ts";
+import type { Ipv6Address } from "../core/ipv6-address.ts";
 import type { JsonObject } from "../core/json.ts";
 import type { CommandAnswer, CommandRecord } from "./command-record.ts";
 import type { HistoryEntry } from "./history.ts";
-import type { Lease } from "./lease.ts";
+import type { Lease, Lease6 } from "./lease.ts";
 import type { Node, Port } from "./node.ts";
 import type { Volume } from "./volume.ts";
 
@@ -27,10 +28,10 @@ export interface VolumeReader {
   list(): readonly Volume[];
 }
 
-export interface LeaseReader {
-  byAddress(address: Ipv4Address): Lease | undefined;
-  byClient(client: string): Lease | undefined;
-  list(): readonly Lease[];
+export interface LeaseReader<Address extends string = Ipv4Address> {
+  byAddress(address: Address): Lease<Address> | undefined;
+  byClient(client: string): Lease<Address> | undefined;
+  list(): readonly Lease<Address>[];
 }
 
 export interface CommandReader {
@@ -59,6 +60,7 @@ export interface Transaction {
   readonly ports: PortReader & { put(port: Port): void; delete(uuid: PortUuid): void };
   readonly volumes: VolumeReader & { put(volume: Volume): void; delete(uuid: VolumeUuid): void };
   readonly leases: LeaseReader & { put(lease: Lease): void; delete(address: Ipv4Address): void };
+  readonly leases6: LeaseReader<Ipv6Address> & { put(lease: Lease6): void; delete(address: Ipv6Address): void };
   readonly commands: CommandReader & {
     accept(record: CommandRecord): void;
     /** Stores the answer and drops the parameters. */
@@ -82,6 +84,8 @@ export interface Store {
   readonly ports: PortReader;
   readonly volumes: VolumeReader;
   readonly leases: LeaseReader;
+  /** Of DHCPv6. */
+  readonly leases6: LeaseReader<Ipv6Address>;
   readonly commands: CommandReader;
   readonly history: HistoryReader;
   readonly outbox: { readonly acknowledged: number };

@@ -23,14 +23,27 @@ export interface DatagramServer extends AsyncDisposable {
   close(): Promise<void>;
 }
 
+/** An IPv6 group that a socket hears on one interface. */
+export interface MulticastGroup {
+  readonly group: string;
+  readonly interface: string;
+}
+
 /** Where a server's socket comes from. */
 export type DatagramBinding =
   /** Bound already: by systemd (sd_listen_fds) or by the addon to one interface. The socket owns it from now on. */
-  | { readonly kind: "fd"; readonly fd: number; readonly broadcast: boolean }
+  | {
+      readonly kind: "fd";
+      readonly fd: number;
+      readonly broadcast: boolean;
+      /** Absent: IPv4. */
+      readonly ipv6?: { readonly multicast: MulticastGroup | null };
+    }
   | { readonly kind: "address"; readonly address: string; readonly port: number; readonly broadcast: boolean };
 
 /** Peers are given by number: the system's resolver, which dgram would ask for each datagram, has nothing to add. */
-const numericOnly: NonNullable<SocketOptions["lookup"]> = (address, _options, found) => found(null, address, 4);
+const numericOnly: NonNullable<SocketOptions["lookup"]> = (address, _options, found) =>
+  found(null, address, address.includes(":") ? 6 : 4);
 
 /** How many datagrams wait for the receiver; beyond them new ones are dropped, as the kernel does. */
 const CAPACITY = 4096;
@@ -63,7 +76,7 @@ export class DatagramSocket implements DatagramServer {
   /** @throws Fault conflict `udp.bind` when the port is taken, may not be used, or the descriptor is no UDP socket */
   static open(binding: DatagramBinding): Promise<DatagramSocket> {
     // Never reuseAddr: a second process would silently take over the port.
-    const socket = createSocket({ type: "udp4", lookup: numericOnly });
+    const socket = createSocket({ type: isIpv6(binding) ? "udp6" : "udp4", lookup: numericOnly });
     return new Promise((resolve, reject) => {
       const failed = (error: unknown): void => {
         socket.close();
@@ -75,6 +88,8 @@ export class DatagramSocket implements DatagramServer {
         socket.off("error", failed);
         try {
           if (binding.broadcast) socket.setBroadcast(true);
+          const multicast = binding.kind === "fd" ? binding.ipv6?.multicast : undefined;
+          if (multicast != null) socket.addMembership(multicast.group, `::%${multicast.interface}`);
           socket.setRecvBufferSize(RECEIVE_BUFFER);
         } catch (error) {
           failed(error);
@@ -166,6 +181,10 @@ export class DatagramSocket implements DatagramServer {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
+}
+
+function isIpv6(binding: DatagramBinding): boolean {
+  return binding.kind === "fd" ? binding.ipv6 !== undefined : binding.address.includes(":");
 }
 
 function sendFault(to: DatagramEndpoint, error: Error): Fault {

@@ -4,11 +4,12 @@ import { TLSSocket } from "node:tls";
 import { type Ipv4Address, type MacAddress, parseMacAddress } from "../core/brand.ts";
 import type { Clock } from "../core/clock.ts";
 import { Fault } from "../core/fault.ts";
+import { type Ipv6Address, parseIpv6Address } from "../core/ipv6-address.ts";
 import { type Firmware, systemFirmware } from "../domain/boot-firmware.ts";
-import type { BootServices } from "../domain/boot-plan.ts";
+import { type BootServices, urlHost } from "../domain/boot-plan.ts";
 import { isBootUrl, networkInstance } from "../domain/network-instance.ts";
-import type { LeaseReader } from "../domain/store.ts";
 import { ipv4Of } from "../net/peer-address.ts";
+import type { AddressOwners } from "./address-owners.ts";
 import { type BootFile, memoryFile } from "./boot-file.ts";
 import type { BootFiles } from "./boot-files.ts";
 import { type BootDirectory, type BootSettings, findMachine, planFor, servicesAt } from "./boot-lookup.ts";
@@ -18,7 +19,7 @@ import { bootText } from "./boot-text.ts";
 
 export interface BootContentOptions {
   readonly clock: Clock;
-  readonly store: BootDirectory & { readonly leases: Pick<LeaseReader, "byAddress"> };
+  readonly store: BootDirectory & { readonly leases: AddressOwners };
   readonly boot: BootSettings;
   readonly files: BootFiles;
   readonly ramdisk: { readonly kernel: string; readonly initrd: string };
@@ -78,7 +79,7 @@ export class BootContents {
   }
 
   #script(mac: MacAddress, request: IncomingMessage): string {
-    const address = ipv4Of(request.socket.localAddress) as Ipv4Address;
+    const address = ownAddress(request);
     const { store, boot } = this.#options;
     const known = findMachine(store, mac);
     const services = servicesFor(request, servicesAt(boot, address));
@@ -101,7 +102,7 @@ export class BootContents {
 
   /** @throws Fault refused when the request does not come from the address that this machine was given */
   #requireOwner(mac: MacAddress, request: IncomingMessage): void {
-    const peer = ipv4Of(request.socket.remoteAddress) as Ipv4Address;
+    const peer = ipv4Of(request.socket.remoteAddress);
     if (this.#options.store.leases.byAddress(peer)?.mac !== mac)
       throw new Fault("refused", "http.foreign", `${peer} is not the address of ${mac}`);
   }
@@ -126,7 +127,7 @@ function servicesFor(request: IncomingMessage, services: BootServices): BootServ
 }
 
 function rootAsAsked(request: IncomingMessage): string {
-  return `${isTls(request) ? "https" : "http"}://${request.headers.host ?? ipv4Of(request.socket.localAddress)}`;
+  return `${isTls(request) ? "https" : "http"}://${request.headers.host ?? urlHost({ address: ownAddress(request) })}`;
 }
 
 function contentType(path: string): string {
@@ -135,4 +136,10 @@ function contentType(path: string): string {
 
 function isRendered(path: string): boolean {
   return path.endsWith(".ipxe") && !path.startsWith("/loader/");
+}
+
+/** Ours, that the request came to. */
+function ownAddress({ socket }: IncomingMessage): Ipv4Address | Ipv6Address {
+  const address = ipv4Of(socket.localAddress);
+  return address.includes(":") ? parseIpv6Address(address) : (address as Ipv4Address);
 }

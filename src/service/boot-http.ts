@@ -1,7 +1,6 @@
 import { once } from "node:events";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
-import type { Ipv4Address } from "../core/brand.ts";
 import { throwIfAborted } from "../core/clock.ts";
 import { Fault, toFault } from "../core/fault.ts";
 import type { Log } from "../core/log.ts";
@@ -105,7 +104,7 @@ export class BootHttp implements AsyncDisposable {
       peer,
       method: request.method ?? "",
       path: withoutBootSecret((request.url ?? "").slice(0, 200)),
-      mac: this.#options.store.leases.byAddress(peer as Ipv4Address)?.mac ?? undefined,
+      mac: this.#options.store.leases.byAddress(peer)?.mac ?? undefined,
     };
     const elapsed = (): number => Math.round(this.#options.clock.now() - started);
     try {

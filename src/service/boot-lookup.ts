@@ -1,6 +1,7 @@
 import type { Ipv4Address, MacAddress } from "../core/brand.ts";
+import { type Ipv6Address, isIpv6Address } from "../core/ipv6-address.ts";
 import type { Firmware } from "../domain/boot-firmware.ts";
-import { type BootPlan, type BootPolicy, type BootServices, planBoot } from "../domain/boot-plan.ts";
+import { type BootPlan, type BootPolicy, type BootServices, planBoot, urlHost } from "../domain/boot-plan.ts";
 import type { Node, Port } from "../domain/node.ts";
 import type { NodeReader, PortReader, VolumeReader } from "../domain/store.ts";
 import { type VolumeBoot, volumeBoot } from "../domain/volume.ts";
@@ -16,6 +17,13 @@ export interface BootSettings {
   readonly apiPort: number;
   readonly templates: BootTemplates;
   readonly secrets: BootSecrets;
+  /** Where machines reach us over IPv6; absent: they do not. */
+  readonly ipv6?: {
+    /** Stands in URLs in place of our address; null: the address. */
+    readonly host: string | null;
+    /** The ramdisk and its agent speak IPv4, whatever the firmware spoke. */
+    readonly apiAddress: Ipv4Address;
+  };
 }
 
 export interface BootDirectory {
@@ -43,13 +51,16 @@ export function findMachine(directory: BootDirectory, mac: MacAddress | null): K
 }
 
 /** Our services as a machine finds them that reaches us at `address`. */
-export function servicesAt(settings: BootSettings, address: Ipv4Address): BootServices {
-  const { httpPort, httpsPort, apiPort } = settings;
+export function servicesAt(settings: BootSettings, address: Ipv4Address | Ipv6Address): BootServices {
+  const { httpPort, httpsPort, apiPort, ipv6 } = settings;
+  const overIpv6 = isIpv6Address(address) ? ipv6 : undefined;
+  const named = overIpv6?.host == null ? { address } : { address, host: overIpv6.host };
+  const host = urlHost(named);
   return {
-    address,
-    http: `http://${address}:${httpPort}`,
-    https: httpsPort === null ? null : `https://${address}:${httpsPort}`,
-    apiUrl: `http://${address}:${apiPort}`,
+    ...named,
+    http: `http://${host}:${httpPort}`,
+    https: httpsPort === null ? null : `https://${host}:${httpsPort}`,
+    apiUrl: `http://${overIpv6?.apiAddress ?? host}:${apiPort}`,
   };
 }
 

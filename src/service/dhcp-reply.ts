@@ -1,4 +1,5 @@
 import type { Ipv4Address } from "../core/brand.ts";
+import { isIpv6Address } from "../core/ipv6-address.ts";
 import type { Millis } from "../core/units.ts";
 import type { NetworkBoot } from "../domain/boot-plan.ts";
 import {
@@ -181,7 +182,7 @@ function replyHeader(request: Dhcp4Message, contents: ReplyContents): Dhcp4Heade
     broadcast: request.broadcast || (nak && request.giaddr !== UNSPECIFIED),
     ciaddr: nak ? UNSPECIFIED : request.ciaddr,
     yiaddr: contents.yiaddr,
-    siaddr: boot?.server ?? UNSPECIFIED,
+    siaddr: boot === undefined || isIpv6Address(boot.server) ? UNSPECIFIED : boot.server,
     giaddr: request.giaddr,
     chaddr: request.chaddr,
     sname: "",

@@ -1,5 +1,5 @@
 import { assertNever } from "../core/fault.ts";
-import type { BootServices } from "../domain/boot-plan.ts";
+import { type BootServices, urlHost } from "../domain/boot-plan.ts";
 import type { BootScript } from "../domain/boot-script.ts";
 import { type GrubCommand, grubPath, renderGrubConfig } from "../protocol/grub/config.ts";
 import { tftpName } from "./tftp-name.ts";
@@ -20,7 +20,7 @@ export function grubFile(url: string, services: BootServices): string {
 
 function byTftp(url: string, services: BootServices): string {
   const name = tftpName(url, services);
-  return name === null ? url : `tftp://${services.address}/${name}`;
+  return name === null ? url : `tftp://${urlHost(services)}/${name}`;
 }
 
 function commands(script: BootScript, services: BootServices): readonly GrubCommand[] {

@@ -1,4 +1,5 @@
 import type { Ipv4Address } from "../core/brand.ts";
+import type { Ipv6Address } from "../core/ipv6-address.ts";
 import { nativeAddon } from "../core/native-addon.ts";
 import type { DatagramEndpoint } from "../net/datagram.ts";
 import type { Negotiated } from "../protocol/tftp/negotiation.ts";
@@ -46,7 +47,7 @@ export class TftpSender implements AsyncDisposable {
 
   /** @throws Fault storage when the file cannot be read to its end; cancelled when the sender is closed */
   async send(transfer: {
-    readonly address: Ipv4Address;
+    readonly address: Ipv4Address | Ipv6Address;
     readonly peer: DatagramEndpoint;
     readonly file: BootFile;
     readonly negotiated: Negotiated;

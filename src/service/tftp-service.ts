@@ -1,13 +1,14 @@
 import type { Ipv4Address } from "../core/brand.ts";
 import type { Clock } from "../core/clock.ts";
 import { MalformedFault, toFault } from "../core/fault.ts";
+import type { Ipv6Address } from "../core/ipv6-address.ts";
 import type { Log } from "../core/log.ts";
-import type { LeaseReader } from "../domain/store.ts";
 import type { DatagramEndpoint, DatagramSocket, ReceivedDatagram } from "../net/datagram.ts";
 import { type TftpErrorName, tftpErrors } from "../protocol/tftp/error-code.ts";
 import { negotiate, type TermLimits } from "../protocol/tftp/negotiation.ts";
 import { toNetascii } from "../protocol/tftp/netascii.ts";
 import { decodeTftp, encodeTftp, type TftpPacket } from "../protocol/tftp/packet.ts";
+import type { AddressOwners } from "./address-owners.ts";
 import { type BootFile, memoryFile } from "./boot-file.ts";
 import { MinuteLog } from "./minute-log.ts";
 import { type AllowanceTerms, RequestAllowance } from "./request-allowance.ts";
@@ -17,12 +18,12 @@ import { TftpSender, type TransferResult } from "./tftp-sender.ts";
 export type TftpSource = (request: {
   readonly file: string;
   readonly peer: DatagramEndpoint;
-  readonly server: Ipv4Address;
+  readonly server: Ipv4Address | Ipv6Address;
 }) => Promise<BootFile | null>;
 
 export interface TftpLink {
   /** Ours, that transfers are served from. */
-  readonly address: Ipv4Address;
+  readonly address: Ipv4Address | Ipv6Address;
   /** Bound to port 69. The service closes it. */
   readonly socket: DatagramSocket;
 }
@@ -31,7 +32,7 @@ export interface TftpServiceOptions {
   readonly clock: Clock;
   readonly log: Log;
   /** To name the machine in the log. */
-  readonly leases: Pick<LeaseReader, "byAddress">;
+  readonly leases: AddressOwners;
   readonly links: readonly TftpLink[];
   /** Asked in order; the first that has the file gives it. */
   readonly sources: readonly TftpSource[];
@@ -237,7 +238,7 @@ export class TftpService implements AsyncDisposable {
   }
 
   #fields(peer: DatagramEndpoint): { readonly peer: string; readonly mac: string | undefined } {
-    return { peer: peer.address, mac: this.#options.leases.byAddress(peer.address as Ipv4Address)?.mac ?? undefined };
+    return { peer: peer.address, mac: this.#options.leases.byAddress(peer.address)?.mac ?? undefined };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

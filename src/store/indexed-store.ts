@@ -1,5 +1,6 @@
 import { type Clock, throwIfAborted } from "../core/clock.ts";
 import { Fault, toFault } from "../core/fault.ts";
+import type { Ipv6Address } from "../core/ipv6-address.ts";
 import type { JsonObject } from "../core/json.ts";
 import type { Log } from "../core/log.ts";
 import type { NodeUuid } from "../core/brand.ts";
@@ -40,6 +41,7 @@ export class IndexedStore implements Store, AsyncDisposable {
   readonly ports: PortReader;
   readonly volumes: VolumeReader;
   readonly leases: LeaseReader;
+  readonly leases6: LeaseReader<Ipv6Address>;
   readonly commands: CommandReader;
   readonly history: HistoryReader;
   readonly outbox: { readonly acknowledged: number };
@@ -70,7 +72,8 @@ export class IndexedStore implements Store, AsyncDisposable {
     this.nodes = nodeReader(state);
     this.ports = portReader(state);
     this.volumes = volumeReader(state);
-    this.leases = leaseReader(state);
+    this.leases = leaseReader(state.leases);
+    this.leases6 = leaseReader(state.leases6);
     this.commands = commandReader(state);
     this.history = {
       get lastSeq() {

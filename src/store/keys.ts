@@ -1,4 +1,5 @@
 import type { Ipv4Address, NodeUuid, PortUuid, VolumeUuid } from "../core/brand.ts";
+import type { Ipv6Address } from "../core/ipv6-address.ts";
 
 /** The keys of the store; nowhere else is one built. A prefix, a slash, and what names the record. */
 export const keys = {
@@ -8,6 +9,7 @@ export const keys = {
   port: (uuid: PortUuid) => `port/${uuid}`,
   volume: (uuid: VolumeUuid) => `volume/${uuid}`,
   lease: (address: Ipv4Address) => `lease/${address}`,
+  lease6: (address: Ipv6Address) => `lease6/${address}`,
   command: (id: string) => `command/${id}`,
   inventory: (node: NodeUuid) => `inventory/${node}`,
   history: (seq: number) => `history/${seq.toString().padStart(SEQ_DIGITS, "0")}`,
@@ -15,7 +17,17 @@ export const keys = {
   aside: (key: string) => `aside/${key}`,
 } as const;
 
-export type RecordKind = "meta" | "node" | "port" | "volume" | "lease" | "command" | "inventory" | "history" | "aside";
+export type RecordKind =
+  | "meta"
+  | "node"
+  | "port"
+  | "volume"
+  | "lease"
+  | "lease6"
+  | "command"
+  | "inventory"
+  | "history"
+  | "aside";
 
 /** Digits of the largest safe integer, so that keys sort as their numbers do. */
 const SEQ_DIGITS = 16;

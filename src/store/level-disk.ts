@@ -83,6 +83,7 @@ export class LevelDisk implements Disk {
     for (const [uuid, port] of changes.ports) operations.push(this.#operation(keys.port(uuid), port));
     for (const [uuid, volume] of changes.volumes) operations.push(this.#operation(keys.volume(uuid), volume));
     for (const [address, lease] of changes.leases) operations.push(this.#operation(keys.lease(address), lease));
+    for (const [address, lease] of changes.leases6) operations.push(this.#operation(keys.lease6(address), lease));
     for (const [id, command] of changes.commands) operations.push(this.#operation(keys.command(id), command));
     for (const [node, inventory] of changes.inventory)
       operations.push(this.#operation(keys.inventory(node), inventory));
@@ -96,6 +97,7 @@ export class LevelDisk implements Disk {
       ports: old.ports + growth(changes.ports, before.ports),
       volumes: old.volumes + growth(changes.volumes, before.volumes),
       leases: old.leases + growth(changes.leases, before.leases),
+      leases6: old.leases6 + growth(changes.leases6, before.leases6),
       commands: old.commands + growth(changes.commands, before.commands),
     };
     if (changes.marks !== before.marks || !sameCounts(counts, old)) {
@@ -117,6 +119,8 @@ export class LevelDisk implements Disk {
       operations.push(this.#operation(keys.volume(uuid), before.volumes.get(uuid)));
     for (const address of changes.leases.keys())
       operations.push(this.#operation(keys.lease(address), before.leases.get(address)));
+    for (const address of changes.leases6.keys())
+      operations.push(this.#operation(keys.lease6(address), before.leases6.get(address)));
     for (const id of changes.commands.keys())
       operations.push(this.#operation(keys.command(id), before.commands.get(id)));
     for (const [node, inventory] of inventories) operations.push(this.#operation(keys.inventory(node), inventory));
@@ -214,7 +218,13 @@ export class LevelDisk implements Disk {
 }
 
 function sameCounts(a: Counts, b: Counts): boolean {
-  return a.nodes === b.nodes && a.ports === b.ports && a.leases === b.leases && a.commands === b.commands;
+  return (
+    a.nodes === b.nodes &&
+    a.ports === b.ports &&
+    a.leases === b.leases &&
+    a.leases6 === b.leases6 &&
+    a.commands === b.commands
+  );
 }
 
 function growth<K extends string, V>(

@@ -1,7 +1,7 @@
 import { Fault, toFault } from "../core/fault.ts";
 import { type JsonObject, numberProperty, objectProperty } from "../core/json.ts";
 import type { Log } from "../core/log.ts";
-import type { Lease } from "../domain/lease.ts";
+import type { Lease, Lease6 } from "../domain/lease.ts";
 import type { NodeUuid } from "../core/brand.ts";
 import type { Node, Port } from "../domain/node.ts";
 import type { Volume } from "../domain/volume.ts";
@@ -20,6 +20,7 @@ export interface Counts {
   readonly ports: number;
   readonly volumes: number;
   readonly leases: number;
+  readonly leases6: number;
   readonly commands: number;
 }
 
@@ -69,6 +70,11 @@ export async function loadState(database: Database, codec: RecordCodec, log: Log
     "lease",
     () => 0,
     (lease) => state.leases.put(lease),
+  );
+  await load<Lease6>(
+    "lease6",
+    () => 0,
+    (lease) => state.leases6.put(lease),
   );
   await load<ArrivedCommand>(
     "command",
@@ -127,6 +133,7 @@ export function countsOf(state: State): Counts {
     ports: state.ports.size,
     volumes: state.volumes.size,
     leases: state.leases.size,
+    leases6: state.leases6.size,
     commands: state.commands.size,
   };
 }

@@ -71,7 +71,7 @@ function corrupt(key: string, why: string, cause?: unknown): Fault {
 
 /** Leases are written by the hundred, and none of their keys names a secret. */
 function holdsNoSecrets(key: string): boolean {
-  return key.startsWith("lease/");
+  return key.startsWith("lease/") || key.startsWith("lease6/");
 }
 
 /** The parameters of a command may hold anything, so they are sealed whole. */

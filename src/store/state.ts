@@ -1,8 +1,9 @@
 import type { Ipv4Address, NodeUuid, PortUuid, VolumeUuid } from "../core/brand.ts";
+import type { Ipv6Address } from "../core/ipv6-address.ts";
 import type { JsonObject } from "../core/json.ts";
 import type { CommandRecord } from "../domain/command-record.ts";
 import type { HistoryEntry } from "../domain/history.ts";
-import type { Lease } from "../domain/lease.ts";
+import type { Lease, Lease6 } from "../domain/lease.ts";
 import type { Node, Port } from "../domain/node.ts";
 import type { Volume } from "../domain/volume.ts";
 import type { CommandReader, LeaseReader, NodeReader, PortReader, VolumeReader } from "../domain/store.ts";
@@ -33,6 +34,7 @@ export interface Changes {
   readonly ports: ReadonlyMap<PortUuid, Port | undefined>;
   readonly volumes: ReadonlyMap<VolumeUuid, Volume | undefined>;
   readonly leases: ReadonlyMap<Ipv4Address, Lease | undefined>;
+  readonly leases6: ReadonlyMap<Ipv6Address, Lease6 | undefined>;
   readonly commands: ReadonlyMap<string, ArrivedCommand | undefined>;
   readonly inventory: ReadonlyMap<NodeUuid, JsonObject | undefined>;
   readonly history: readonly HistoryEntry[];
@@ -70,11 +72,13 @@ function volumeIdentity(volume: Volume): string {
     : `boot_index ${volume.bootIndex} of ${volume.nodeUuid}`;
 }
 
-const leaseShape: TableShape<Ipv4Address, Lease, "client"> = {
-  noun: "lease",
-  key: (lease) => lease.address,
-  indexes: { client: { entry: (lease) => lease.client, unique: false } },
-};
+function leaseShape<Address extends string>(): TableShape<Address, Lease<Address>, "client"> {
+  return {
+    noun: "lease",
+    key: (lease) => lease.address,
+    indexes: { client: { entry: (lease) => lease.client, unique: false } },
+  };
+}
 
 const commandShape: TableShape<string, ArrivedCommand, "open"> = {
   noun: "command",
@@ -93,6 +97,7 @@ export class State {
   readonly ports: Table<PortUuid, Port, "address" | "node">;
   readonly volumes: Table<VolumeUuid, Volume, "node" | "identity">;
   readonly leases: Table<Ipv4Address, Lease, "client">;
+  readonly leases6: Table<Ipv6Address, Lease6, "client">;
   readonly commands: Table<string, ArrivedCommand, "open">;
   readonly inventory = new Map<NodeUuid, JsonObject | undefined>();
   readonly history: HistoryEntry[] = [];
@@ -104,7 +109,8 @@ export class State {
     this.nodes = parent?.nodes.layer() ?? new Table(nodeShape);
     this.ports = parent?.ports.layer() ?? new Table(portShape);
     this.volumes = parent?.volumes.layer() ?? new Table(volumeShape);
-    this.leases = parent?.leases.layer() ?? new Table(leaseShape);
+    this.leases = parent?.leases.layer() ?? new Table(leaseShape<Ipv4Address>());
+    this.leases6 = parent?.leases6.layer() ?? new Table(leaseShape<Ipv6Address>());
     this.commands = parent?.commands.layer() ?? new Table(commandShape);
     this.marks = parent?.marks ?? noMarks;
   }
@@ -115,6 +121,7 @@ export class State {
       ports: this.ports.changes(),
       volumes: this.volumes.changes(),
       leases: this.leases.changes(),
+      leases6: this.leases6.changes(),
       commands: this.commands.changes(),
       inventory: this.inventory,
       history: this.history,
@@ -125,10 +132,10 @@ export class State {
   /** Whether a layer changes anything. */
   get changed(): boolean {
     const changes = this.changes();
-    const { nodes, ports, volumes, leases, commands, inventory } = changes;
+    const { nodes, ports, volumes, leases, leases6, commands, inventory } = changes;
     return (
       this.marks !== this.#parent?.marks ||
-      [nodes, ports, volumes, leases, commands, inventory].some((map) => map.size > 0)
+      [nodes, ports, volumes, leases, leases6, commands, inventory].some((map) => map.size > 0)
     );
   }
 
@@ -140,6 +147,7 @@ export class State {
     this.ports.merge();
     this.volumes.merge();
     this.leases.merge();
+    this.leases6.merge();
     this.commands.merge();
     parent.marks = this.marks;
     if (parent.#parent === undefined) return;
@@ -173,19 +181,21 @@ export function volumeReader(state: State): VolumeReader {
   };
 }
 
-export function leaseReader(state: State): LeaseReader {
+export function leaseReader<Address extends string>(
+  table: Table<Address, Lease<Address>, "client">,
+): LeaseReader<Address> {
   return {
-    byAddress: (address) => state.leases.get(address),
+    byAddress: (address) => table.get(address),
     byClient: (client) => {
-      const leases = state.leases.find("client", client);
+      const leases = table.find("client", client);
       return leases.length < 2 ? leases[0] : leases.toSorted(byUse)[0];
     },
-    list: () => state.leases.list(),
+    list: () => table.list(),
   };
 }
 
 /** A client that moved may have left an older lease behind: what it holds comes first, then what lasts longest. */
-function byUse(a: Lease, b: Lease): number {
+function byUse(a: Lease<string>, b: Lease<string>): number {
   return Number(b.state === "bound") - Number(a.state === "bound") || b.expiresAt - a.expiresAt;
 }
 

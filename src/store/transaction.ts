@@ -35,9 +35,14 @@ export function openTransaction(layer: State, clock: Clock): Transaction {
       delete: (uuid) => layer.volumes.delete(uuid),
     },
     leases: {
-      ...leaseReader(layer),
+      ...leaseReader(layer.leases),
       put: (lease) => layer.leases.put(lease),
       delete: (address) => layer.leases.delete(address),
+    },
+    leases6: {
+      ...leaseReader(layer.leases6),
+      put: (lease) => layer.leases6.put(lease),
+      delete: (address) => layer.leases6.delete(address),
     },
     commands: commandWriter(layer),
     history: { append: (entry) => appendHistory(layer, clock, entry) },

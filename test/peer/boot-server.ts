@@ -12,6 +12,7 @@ import {
 } from "../../src/core/brand.ts";
 import { SystemClock } from "../../src/core/clock.ts";
 import { setPeerHardwareAddress } from "../../src/core/native-addon.ts";
+import { parseIpv6Address } from "../../src/core/ipv6-address.ts";
 import type { JsonObject } from "../../src/core/json.ts";
 import { openLog } from "../../src/core/log.ts";
 import { Secret } from "../../src/core/secret.ts";
@@ -24,16 +25,20 @@ import type { Reservation } from "../../src/domain/subnet.ts";
 import { ArpProbe } from "../../src/net/arp-probe.ts";
 import { BatchSocket } from "../../src/net/batch-socket.ts";
 import { DatagramSocket } from "../../src/net/datagram.ts";
+import { addressOwners } from "../../src/service/address-owners.ts";
 import { BootFiles } from "../../src/service/boot-files.ts";
 import { bootSecrets } from "../../src/service/boot-secret.ts";
 import { noTemplates } from "../../src/domain/boot-template.ts";
 import type { ServerIdentity } from "../../src/service/boot-listener.ts";
 import { BootHttp } from "../../src/service/boot-http.ts";
+import { serverDuid } from "../../src/service/dhcp6-duid.ts";
+import { ipv6Socket, openDhcp6Link } from "../../src/service/dhcp6-link.ts";
+import { Dhcp6Service, type Dhcp6ServiceOptions } from "../../src/service/dhcp6-service.ts";
 import { DhcpService, type DhcpServiceOptions, type DhcpSubnet } from "../../src/service/dhcp-service.ts";
 import { ProxyDhcpService } from "../../src/service/proxy-dhcp-service.ts";
 import { loaderConfigSource } from "../../src/service/loader-config-source.ts";
 import { tracedLog } from "../../src/service/traced-log.ts";
-import { TftpService } from "../../src/service/tftp-service.ts";
+import { type TftpLink, TftpService } from "../../src/service/tftp-service.ts";
 import { openStore } from "../../src/store/level-store.ts";
 import { openMemoryStore } from "../../src/store/memory-store.ts";
 import { aConnector, aNode, aPort, aTarget } from "../conformance/store-contract.ts";
@@ -51,6 +56,19 @@ export interface BootServerOptions {
     readonly pool: readonly [string, string];
   }[];
   readonly reservations?: readonly { readonly mac: string; readonly address: string }[];
+  /** DHCPv6, and TFTP and HTTP over IPv6, on the same interface. */
+  readonly ipv6?: {
+    readonly address: string;
+    readonly prefixLength: number;
+    readonly pool: readonly [string, string];
+    /** Links behind relays, and their pools. */
+    readonly relayed?: readonly { readonly prefix: string; readonly pool: readonly [string, string] }[];
+    readonly reservations?: readonly { readonly mac: string; readonly address: string }[];
+    readonly preferredLifetime_s: number;
+    readonly validLifetime_s: number;
+    readonly rapidCommit?: boolean;
+    readonly preference?: number;
+  };
   /** Options by code, in hexadecimal digits. */
   readonly otherOptions?: readonly (readonly [number, string])[];
   readonly leaseTime_s: number;
@@ -133,7 +151,10 @@ async function main(options: BootServerOptions): Promise<void> {
     apiPort: 6385,
     templates: noTemplates,
     secrets: bootSecrets(new Uint8Array(32)),
+    ipv6: { host: null, apiAddress: address },
   };
+  const { ipv6 } = options;
+  const owners = addressOwners(store);
   const files = scope.use(
     new BootFiles({ clock, named: new Map(Object.entries(options.loaders)), root: options.tftpRoot }),
   );
@@ -141,27 +162,34 @@ async function main(options: BootServerOptions): Promise<void> {
     new BootHttp({
       clock,
       log,
-      store,
+      store: { nodes: store.nodes, ports: store.ports, volumes: store.volumes, leases: owners },
       boot,
       files,
       ramdisk: { kernel: options.kernel, initrd: options.initrd },
       isoDirectories: options.isoDirectories ?? [],
-      listen: [
-        { address: options.address, port: options.httpPort, identity: null },
+      listen: [options.address, ...(ipv6 === undefined ? [] : [ipv6.address])].flatMap((one) => [
+        { address: one, port: options.httpPort, identity: null },
         ...(options.tls === undefined
           ? []
-          : [{ address: options.address, port: options.tls.port, identity: identityOf(options.tls) }]),
-      ],
+          : [{ address: one, port: options.tls.port, identity: identityOf(options.tls) }]),
+      ]),
       mostConnections: 1024,
     }),
   );
   await http.start();
+  const tftpLinks: TftpLink[] = [
+    { address, socket: await DatagramSocket.open({ kind: "address", address, port: 69, broadcast: false }) },
+  ];
+  if (ipv6 !== undefined) {
+    const own = parseIpv6Address(ipv6.address);
+    tftpLinks.push({ address: own, socket: await ipv6Socket(options.interface, own, 69) });
+  }
   const tftp = scope.use(
     new TftpService({
       clock,
       log,
-      leases: store.leases,
-      links: [{ address, socket: await DatagramSocket.open({ kind: "address", address, port: 69, broadcast: false }) }],
+      leases: owners,
+      links: tftpLinks,
       // A file that somebody put there goes before one that is made.
       sources: [
         ({ file }) => files.open(file),
@@ -202,9 +230,14 @@ async function main(options: BootServerOptions): Promise<void> {
       : await dhcpService(options, { store, clock, log, boot }),
   );
   dhcp.start();
+  const dhcp6 =
+    ipv6 === undefined
+      ? undefined
+      : scope.use(await dhcp6Service(options.interface, ipv6, { store, clock, log, boot }));
+  dhcp6?.start();
   process.on("SIGUSR1", () => {
     process.stdout.write(
-      `${JSON.stringify({ event: "counters", dhcp: dhcp.counters(), tftp: tftp.counters(), http: http.counters() })}\n`,
+      `${JSON.stringify({ event: "counters", dhcp: dhcp.counters(), dhcp6: dhcp6?.counters(), tftp: tftp.counters(), http: http.counters() })}\n`,
     );
   });
   process.on("SIGTERM", () => void scope.close());
@@ -241,6 +274,55 @@ async function dhcpService(
     offerTime: seconds(60),
     quarantine: seconds(600),
     probe: options.probe ? new ArpProbe({ clock, wait: millis(300) }) : null,
+  });
+}
+
+async function dhcp6Service(
+  name: string,
+  ipv6: NonNullable<BootServerOptions["ipv6"]>,
+  parts: Pick<Dhcp6ServiceOptions, "store" | "clock" | "log" | "boot">,
+): Promise<Dhcp6Service> {
+  const address = parseIpv6Address(ipv6.address);
+  const common = {
+    excluded: [address],
+    preferredLifetime: seconds(ipv6.preferredLifetime_s),
+    validLifetime: seconds(ipv6.validLifetime_s),
+  };
+  const pool = ([first, last]: readonly [string, string]) => ({
+    first: parseIpv6Address(first),
+    last: parseIpv6Address(last),
+  });
+  const own = {
+    ...common,
+    prefix: address,
+    prefixLength: ipv6.prefixLength,
+    interface: name,
+    pool: pool(ipv6.pool),
+    reservations: (ipv6.reservations ?? []).map((one) => ({
+      key: { kind: "mac" as const, mac: parseMacAddress(one.mac) },
+      address: parseIpv6Address(one.address),
+    })),
+  };
+  const relayed = (ipv6.relayed ?? []).map((one) => ({
+    ...common,
+    prefix: parseIpv6Address(one.prefix),
+    prefixLength: 64,
+    interface: null,
+    pool: pool(one.pool),
+    reservations: [],
+  }));
+  return new Dhcp6Service({
+    ...parts,
+    links: [await openDhcp6Link(name, address)],
+    subnets: [own, ...relayed].map((subnet) => ({
+      subnet,
+      options: { nameServers: [address], domainSearch: ["rack.test"] },
+    })),
+    duid: serverDuid(new Uint8Array(32).fill(7)),
+    rapidCommit: ipv6.rapidCommit ?? false,
+    preference: ipv6.preference ?? 0,
+    offerTime: seconds(60),
+    quarantine: seconds(600),
   });
 }
 

@@ -91,8 +91,10 @@ class Reader {
   TftpRequest request(std::uint32_t id, TftpTerms terms) const {
     TftpRequest out;
     out.id = id;
-    out.local.sin_family = AF_INET;
-    out.local.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    sockaddr_in local{};
+    local.sin_family = AF_INET;
+    local.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    out.local = local;
     out.peer = address_;
     out.terms = terms;
     return out;

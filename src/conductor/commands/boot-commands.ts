@@ -7,6 +7,7 @@ import {
   parseMacAddress,
 } from "../../core/brand.ts";
 import { isFault } from "../../core/fault.ts";
+import { type Ipv6Address, parseIpv6Address } from "../../core/ipv6-address.ts";
 import { seconds } from "../../core/units.ts";
 import type { BootStep, TraceSubject } from "../../domain/boot-trace.ts";
 import type { Node } from "../../domain/node.ts";
@@ -121,6 +122,7 @@ function whoIs(
 ): { readonly subject: TraceSubject; readonly node: Node | undefined } {
   const mac = addressOf(machine, parseMacAddress);
   const ip = addressOf(machine, parseIpv4Address);
+  const ipv6 = addressOf(machine, parseIpv6Address);
   if (mac !== undefined) {
     const port = store.ports.byAddress(mac);
     return {
@@ -128,16 +130,21 @@ function whoIs(
       node: port === undefined ? undefined : store.nodes.get(port.nodeUuid),
     };
   }
-  if (ip !== undefined) {
-    const lease = store.leases.byAddress(ip)?.mac ?? null;
-    return { subject: { machines: lease === null ? [ip] : [ip, lease], node: null }, node: undefined };
+  const address = ip ?? ipv6;
+  if (address !== undefined) {
+    const lease = ip === undefined ? ipv6 && store.leases6.byAddress(ipv6) : store.leases.byAddress(ip);
+    const machines = lease?.mac == null ? [address] : [address, lease.mac];
+    return { subject: { machines, node: null }, node: undefined };
   }
   const node = findNode(store.nodes, machine);
   const addresses = store.ports.ofNode(node.uuid).map(({ address }) => address);
   return { subject: { machines: [...addresses, node.uuid], node: node.uuid }, node };
 }
 
-function addressOf<T extends MacAddress | Ipv4Address>(text: string, parse: (text: string) => T): T | undefined {
+function addressOf<T extends MacAddress | Ipv4Address | Ipv6Address>(
+  text: string,
+  parse: (text: string) => T,
+): T | undefined {
   try {
     return parse(text);
   } catch (error) {

@@ -40,11 +40,11 @@ export function eventCommands(parts: ConductorParts, status: () => JsonObject): 
     }),
     command({
       name: "lease.list",
-      summary: "Addresses that the DHCP service has given out",
+      summary: "Addresses that DHCP and DHCPv6 have given out",
       changes: false,
       params: Type.Object({}, closed),
       result: Type.Object({ leases: Type.Array(freeObject) }, closed),
-      handle: async () => ({ leases: store.leases.list().map(representLease) }),
+      handle: async () => ({ leases: [...store.leases.list(), ...store.leases6.list()].map(representLease) }),
     }),
     command({
       name: "conductor.status",

@@ -1,0 +1,207 @@
+import assert from "node:assert/strict";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import type { Child } from "../rack/child.ts";
+import { BootLab, SERVER_PORT_HTTP } from "./boot-lab.ts";
+import { fetched, firmwareOvmf, machine, TAP } from "./boot-machine.ts";
+import type { BootServerOptions } from "./boot-server.ts";
+
+const SERVER6 = "fd79::1";
+
+/** The wire with addresses that need not wait for duplicate address detection. */
+const LAYOUT = [
+  `ip addr add ${SERVER6}/64 dev br0 nodad`,
+  "ip -n site addr flush dev eth0 scope link",
+  "ip -n site addr add fe80::5054:ff:fe79:1/64 dev eth0 nodad",
+];
+
+const IPV6: NonNullable<BootServerOptions["ipv6"]> = {
+  address: SERVER6,
+  prefixLength: 64,
+  pool: ["fd79::1000", "fd79::10ff"],
+  preferredLifetime_s: 2400,
+  validLifetime_s: 3600,
+};
+
+const DHCLIENT_SCRIPT = `#!/bin/sh
+echo "$reason ip=$new_ip6_address/$new_ip6_prefixlen life=$new_preferred_life/$new_max_life dns=$new_dhcp6_name_servers search=$new_dhcp6_domain_search" >> OUT
+case "$reason" in
+  BOUND6|REBIND6|RENEW6) ip -6 addr replace $new_ip6_address/64 dev $interface nodad ;;
+  EXPIRE6|RELEASE6|STOP6|DEPREF6) ip -6 addr flush dev $interface scope global ;;
+esac
+exit 0
+`;
+
+function output(lab: BootLab): readonly string[] {
+  const path = join(lab.directory, "events");
+  return existsSync(path) ? readFileSync(path, "utf8").trim().split("\n") : [];
+}
+
+function types(lab: BootLab): readonly string[] {
+  return lab.answers().map((line) => `${line["type"]}>${line["answer"]}`);
+}
+
+function dhclient(lab: BootLab): { readonly argv: readonly string[] } {
+  const script = lab.script("dhclient.sh", DHCLIENT_SCRIPT.replace("OUT", join(lab.directory, "events")));
+  const files = ["-lf", join(lab.directory, "leases"), "-pf", join(lab.directory, "pid")];
+  return { argv: ["-6", "-q", "-sf", script, ...files, "eth0"] };
+}
+
+test("dhclient gets a lease with its options, confirms it, keeps it over a restart of the server, and releases it", async () => {
+  await using lab = await BootLab.open({ ipv6: IPV6, onDisk: true }, LAYOUT);
+  const { argv } = dhclient(lab);
+  await lab.client(["dhclient", "-1", ...argv]);
+  await lab.client(["dhclient", "-x", ...argv]);
+  const bound = output(lab).find((line) => line.startsWith("BOUND6")) ?? "";
+  assert.match(bound, /^BOUND6 ip=fd79::10\w\w\/128 life=2400\/3600 dns=fd79::1 search=rack\.test\.?$/);
+  assert.deepEqual(types(lab), ["solicit>advertise", "request>reply"]);
+  assert.equal(lab.answers()[0]?.["mac"], "52:54:00:79:00:01");
+  await lab.restart("SIGKILL");
+  await lab.client(["dhclient", "-1", ...argv]); // comes with its lease: CONFIRM
+  await lab.logged((line) => line["type"] === "confirm" && line["answer"] === "reply");
+  await lab.client(["dhclient", "-r", ...argv]);
+  const returned = await lab.logged((line) => line["event"] === "dhcp.returned");
+  assert.equal(returned["type"], "release");
+  assert.match(String(returned["reason"]), new RegExp(`^${/ip=([^/]+)/.exec(bound)?.[1]} was given back`));
+});
+
+test("dhclient renews by half of the preferred lifetime, and its address is told for longer", async () => {
+  await using lab = await BootLab.open({ ipv6: { ...IPV6, preferredLifetime_s: 4, validLifetime_s: 30 } }, LAYOUT);
+  const { argv } = dhclient(lab);
+  await lab.client(["dhclient", "-1", ...argv]);
+  const renewed = await lab.logged((line) => line["type"] === "renew" && line["answer"] === "reply");
+  assert.equal(renewed["reason"], "renewed");
+  await lab.until(() => output(lab).some((line) => line.startsWith("RENEW6")), "dhclient's word of it");
+  await lab.client(["dhclient", "-x", ...argv]);
+});
+
+test("dhcpcd gets a lease with Rapid Commit, in two messages, and releases it", async () => {
+  await using lab = await BootLab.open({ ipv6: { ...IPV6, rapidCommit: true } }, LAYOUT);
+  const config = lab.script(
+    "dhcpcd.conf",
+    "duid\nnoipv6rs\nnohook resolv.conf, hostname, ntp.conf\noption rapid_commit\nscript /bin/true\ninterface eth0\nia_na 1\n",
+  );
+  await lab.client(["mount", "-t", "tmpfs", "tmpfs", "/var/lib/dhcpcd"]);
+  const log = join(lab.directory, "dhcpcd.log");
+  const dhcpcd = lab.enclosure.spawn("site", ["dhcpcd", "-6", "-B", "-d", "-f", config, "eth0"], { logFile: log });
+  const first = await lab.logged((line) => line["answer"] === "reply");
+  assert.equal(first["type"], "solicit");
+  const address = String(first["address"]);
+  // Once it is sure that nobody else has the address.
+  await lab.until(() => readFileSync(log, "utf8").includes("DHCPv6 DAD completed"), "dhcpcd's word of its address");
+  const pid = await dhcpcd.pid();
+  assert.ok(pid !== undefined);
+  process.kill(pid, "SIGALRM"); // release and exit
+  const returned = await lab.logged((line) => line["event"] === "dhcp.returned");
+  assert.equal(returned["reason"], `${address} was given back`);
+  await dhcpcd.ended;
+});
+
+test("systemd-networkd gets a lease, and the address on its interface", async () => {
+  await using lab = await BootLab.open({ ipv6: IPV6 }, LAYOUT);
+  const network =
+    "[Match]\nName=eth0\n[Network]\nDHCP=ipv6\nLinkLocalAddressing=ipv6\nIPv6AcceptRA=no\n[DHCPv6]\nWithoutRA=solicit\n";
+  const file = lab.script("eth0.network", network);
+  await lab.client(["mkdir", "-p", "/run/systemd"]);
+  await lab.client(["mount", "-t", "tmpfs", "tmpfs", "/run/systemd"]);
+  await lab.client(["mkdir", "-p", "/run/systemd/network", "/run/systemd/netif"]);
+  await lab.client(["cp", file, "/run/systemd/network/10-eth0.network"]);
+  await lab.client(["chown", "-R", "systemd-network:", "/run/systemd/netif"]);
+  await lab.client(["mount", "-o", "remount,bind,ro", "/sys"]);
+  await using _networkd = lab.enclosure.spawn("site", ["/usr/lib/systemd/systemd-networkd"], {
+    logFile: join(lab.directory, "networkd.log"),
+    env: { SYSTEMD_LOG_LEVEL: "debug", SYSTEMD_LOG_TARGET: "console" },
+  });
+  const reply = await lab.logged((line) => line["answer"] === "reply");
+  const shown = (): string => readFileSync(join(lab.directory, "networkd.log"), "utf8");
+  await lab.until(() => shown().includes(String(reply["address"])), "networkd's word of its address");
+});
+
+/** Behind a router on the side "site", the relay: a link of its own with a client on it. */
+const FAR = [
+  ...LAYOUT,
+  "ip netns add far",
+  "ip -n far link set lo up",
+  "ip -n site link add r0 type veth peer name c0 netns far",
+  "ip -n site addr add fd79::9/64 dev eth0 nodad",
+  "ip -n site addr add fd80::1/64 dev r0 nodad",
+  "ip -n site link set r0 up",
+  "ip -n far link set c0 address 52:54:00:80:00:01 up",
+  "ip -n far addr flush dev c0 scope link",
+  "ip -n far addr add fe80::5054:ff:fe80:1/64 dev c0 nodad",
+  "ip netns exec site sysctl -q -w net.ipv6.conf.all.forwarding=1",
+  "ip route add fd80::/64 via fd79::9",
+];
+
+test("through dnsmasq as a relay a client gets an address of its own link", async () => {
+  const relayed = [{ prefix: "fd80::", pool: ["fd80::50", "fd80::5f"] as const }];
+  await using lab = await BootLab.open({ ipv6: { ...IPV6, relayed } }, FAR);
+  await using _relay = lab.enclosure.spawn("site", [
+    "dnsmasq",
+    "-k",
+    "-p",
+    "0",
+    "--conf-file=/dev/null",
+    "--user=root",
+    `--dhcp-relay=fd80::1,${SERVER6}`,
+  ]);
+  const { argv } = dhclient(lab);
+  const far = ["ip", "netns", "exec", "far", "dhclient"];
+  await lab.client([...far, "-1", ...argv.slice(0, -1), "c0"]);
+  await lab.client([...far, "-x", ...argv.slice(0, -1), "c0"]);
+  const reply = lab.answers().at(-1);
+  assert.equal(`${reply?.["type"]}>${reply?.["answer"]}`, "request>reply");
+  assert.equal(reply?.["mac"], "52:54:00:80:00:01");
+  assert.match(String(reply["address"]), /^fd80::5\w$/);
+  assert.match(output(lab).find((line) => line.startsWith("BOUND6")) ?? "", /ip=fd80::5\w\//);
+});
+
+const MAC = "52:54:00:79:00:77";
+const HTTP = `http://[${SERVER6}]:${SERVER_PORT_HTTP}`;
+
+/** What a network that machines boot over by IPv6 needs besides: a router that says so (docs/boot.md). */
+function routerAdvertisements(lab: BootLab): Child {
+  const config = lab.script(
+    "radvd.conf",
+    "interface br0 { AdvSendAdvert on; MinRtrAdvInterval 3; MaxRtrAdvInterval 4; AdvManagedFlag on; AdvOtherConfigFlag on; AdvDefaultLifetime 0; prefix fd79::/64 { AdvOnLink on; AdvAutonomous off; }; };\n",
+  );
+  const files = ["-C", config, "-p", join(lab.directory, "radvd.pid")];
+  return lab.enclosure.spawn("rack", ["radvd", "-n", "-m", "stderr", ...files], {
+    logFile: join(lab.directory, "radvd.log"),
+  });
+}
+
+/** Nobody answers IPv4. */
+const ONLY_IPV6 = [
+  "nft add table ip t",
+  "nft 'add chain ip t in { type filter hook input priority 0; policy drop; }'",
+  "ip addr flush dev lo",
+];
+
+test("OVMF's own PXE over IPv6 gets snponly.efi by TFTP, which gets its script, kernel and initrd over IPv6", async () => {
+  const reservations = [{ mac: MAC, address: "fd79::77" }];
+  await using lab = await BootLab.open(
+    { nodes: [{ mac: MAC, bootTarget: "ramdisk" }], kernel: "/usr/lib/ipxe/ipxe.efi", ipv6: { ...IPV6, reservations } },
+    [...TAP, ...LAYOUT, ...ONLY_IPV6],
+  );
+  await using _router = routerAdvertisements(lab);
+  await using _qemu = machine(lab, `virtio-net-pci,netdev=net0,mac=${MAC},bootindex=1,romfile=`, [
+    ...firmwareOvmf(lab),
+    "-fw_cfg",
+    "name=opt/org.tianocore/IPv4PXESupport,string=no",
+  ]);
+  await fetched(lab, "/ramdisk/initrd", 180);
+  await fetched(lab, "/ramdisk/kernel", 1);
+  const done = await lab.logged((line) => line["event"] === "tftp.done", 1);
+  assert.equal(done["file"], "snponly.efi");
+  assert.equal(done["mac"], MAC);
+  assert.equal(done["peer"], "fd79::77");
+  // EDK2's own IPv6 stack asks too, before and in between, as the M flag tells it to.
+  const firmware = lab.answers().filter((line) => line["firmware"] !== undefined);
+  assert.deepEqual(
+    [...new Set(firmware.map((line) => `${line["firmware"]}: ${line["boot"]}`))],
+    [`pxe x64 UEFI: tftp://[${SERVER6}]/snponly.efi`, `ipxe x64 UEFI: ${HTTP}/boot/${MAC.replaceAll(":", "-")}.ipxe`],
+  );
+  assert.ok(lab.lines().every((line) => line["event"] !== "http.served" || line["mac"] === MAC));
+});

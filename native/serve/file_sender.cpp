@@ -15,8 +15,8 @@ using namespace std::chrono_literals;
 
 /// So much of one file before the next one's turn.
 constexpr std::uint64_t kTurn = 2u << 20;
-/// So much in the caller's thread: for less than that it is not worth to wake another.
-constexpr std::uint64_t kAtOnce = 256u << 10;
+/// So much in the caller's thread: a tenth of a millisecond's work, with which the client is busy until the other thread is awake.
+constexpr std::uint64_t kAtOnce = 1u << 20;
 constexpr std::chrono::milliseconds kLook = 1s;
 
 Fault cancelled() { return {FaultKind::cancelled, "http.aborted", "the answer was cut off", Retry::never, {}}; }

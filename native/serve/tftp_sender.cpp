@@ -13,6 +13,8 @@ using namespace std::chrono_literals;
 
 /// Timeouts are whole seconds; they may be so much late.
 constexpr std::chrono::milliseconds kLook = 100ms;
+/// A client that answers so soon is waited for without sleeping: to fall asleep and be woken takes as long as its answer.
+constexpr auto kSoon = 50us;
 
 }  // namespace
 
@@ -27,7 +29,7 @@ void TftpSender::finish() {
 
 void TftpSender::work() {
   for (bool going = true; going;) {
-    const auto woken = watch_.wait(transfers_.empty() ? std::nullopt : std::optional(kLook));
+    const auto woken = watch_.wait(patience());
     now_ = std::chrono::steady_clock::now();
     for (const auto& event : woken.sockets) {
       // Gone when it ended in this same round.
@@ -41,6 +43,12 @@ void TftpSender::work() {
     if (now_ >= next_look_) look_at_deadlines();
     if (woken.by_orders) going = take_orders();
   }
+}
+
+std::optional<std::chrono::milliseconds> TftpSender::patience() const {
+  if (now_ < awake_until_) return 0ms;
+  if (transfers_.empty()) return std::nullopt;
+  return kLook;
 }
 
 bool TftpSender::take_orders() {
@@ -69,7 +77,7 @@ void TftpSender::begin(TftpRequest request) {
   if (!socket || ::bind(socket.get(), request.local.name(), request.local.size) != 0 || ::connect(socket.get(), request.peer.name(), request.peer.size) != 0) {
     return orders_.report({id, std::unexpected(system_fault(FaultKind::unreachable, "tftp.socket", "no socket for the transfer", errno)), 0});
   }
-  auto transfer = std::make_unique<Transfer>(Transfer{id, std::move(socket), TftpExchange(request.size, request.terms), std::move(*file), std::move(request.offer), {}, {}});
+  auto transfer = std::make_unique<Transfer>(Transfer{id, std::move(socket), TftpExchange(request.size, request.terms), std::move(*file), std::move(request.offer), {}, {}, {}});
   if (request.terms.windowsize > 1) transfer->segments = TftpBurst::can_segment(request.terms.blksize);
   if (!watch_.add(transfer->socket.get(), id, EPOLLIN)) {
     return orders_.report({id, std::unexpected(system_fault(FaultKind::internal, "tftp.epoll", "the transfer cannot be watched", errno)), 0});
@@ -98,6 +106,7 @@ Result<std::shared_ptr<SentFile>> TftpSender::contents(TftpRequest& request) {
 void TftpSender::receive(Transfer& transfer) {
   std::array<std::byte, 516> packet;
   const auto length = ::recv(transfer.socket.get(), packet.data(), packet.size(), MSG_DONTWAIT);
+  if (several_processors_ && now_ - transfer.sent_at < kSoon) awake_until_ = now_ + kSoon;
   if (length >= 0) return carry_out(transfer, transfer.exchange.receive(ByteSpan(packet.data(), static_cast<std::size_t>(length))));
   if (errno == ECONNREFUSED) carry_out(transfer, transfer.exchange.refused());
 }
@@ -107,6 +116,7 @@ void TftpSender::carry_out(Transfer& transfer, TftpActions actions) {
   if (actions.arm_s) transfer.deadline = now_ + std::chrono::seconds(*actions.arm_s);
   if (actions.count > 0) {
     transfer.due = {actions.first, actions.first + actions.count};
+    transfer.sent_at = now_;
     send_due(transfer);
   }
   if (actions.error) send_error(transfer, *actions.error);

@@ -87,6 +87,7 @@ class TftpSender {
     std::vector<std::byte> offer;
     DueBlocks due;
     Time deadline;
+    Time sent_at;
     bool segments = false;
     bool waits_for_room = false;
   };
@@ -96,6 +97,7 @@ class TftpSender {
   bool take_orders();
   void begin(TftpRequest request);
   Result<std::shared_ptr<SentFile>> contents(TftpRequest& request);
+  [[nodiscard]] std::optional<std::chrono::milliseconds> patience() const;
   void receive(Transfer& transfer);
   void carry_out(Transfer& transfer, TftpActions actions);
   void send_due(Transfer& transfer);
@@ -117,6 +119,9 @@ class TftpSender {
   std::vector<Shared> shared_;
   Time now_;
   Time next_look_;
+  /// Until then the next packet is looked for without sleeping.
+  Time awake_until_;
+  const bool several_processors_ = std::thread::hardware_concurrency() > 1;
   std::thread thread_;
 };
 

@@ -90,7 +90,7 @@ export class ContentSender implements AsyncDisposable {
     const part = { socket: descriptor, file: file.handle, offset: first, length, patience: this.#patience };
     this.#sending.add(socket);
     try {
-      await this.#sender.send(part, gone.signal);
+      await this.#sender.send(part, gone);
     } finally {
       this.#sending.delete(socket);
     }

@@ -29,10 +29,10 @@ export class FileSender implements AsyncDisposable {
       readonly length: number;
       readonly patience: Millis;
     },
-    signal: AbortSignal,
+    until: { readonly signal: AbortSignal },
   ): Promise<void> {
     const { socket, file, offset, length, patience } = part;
-    await this.#sender.send({ socket, file: file.fd, offset, length, patience_ms: patience }, signal);
+    await this.#sender.send({ socket, file: file.fd, offset, length, patience_ms: patience }, until);
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -28,20 +28,21 @@ export class NativeSender<Request extends object, Outcome extends SenderOutcome>
    * The outcome when it is over; descriptors in the request may be closed as soon as the call is made. An aborted signal
    * or a closed sender ends it with an outcome too. @throws Fault as the outcome says; cancelled when closed already
    */
-  async send(request: Request, signal?: AbortSignal): Promise<Outcome> {
-    if (this.#closed || signal?.aborted === true)
-      throw new Fault("cancelled", "sender.closed", "the service is closing, or its client went away");
+  async send(request: Request, until: { readonly signal?: AbortSignal } = {}): Promise<Outcome> {
+    if (this.#closed) throw new Fault("cancelled", "sender.closed", "the service is closing, or its client went away");
     const id = this.#next;
     this.#next = (this.#next % 0xffff_ffff) + 1;
-    const outcome = this.#handle.start({ ...request, id }) ?? (await this.#ended(id, signal));
+    const outcome = this.#handle.start({ ...request, id }) ?? (await this.#ended(id, until.signal));
     if (outcome.fault !== undefined) throw nativeFault(outcome.fault);
     return outcome;
   }
 
   async #ended(id: number, signal: AbortSignal | undefined): Promise<Outcome> {
     const abort = (): void => this.#handle.cancel(id);
+    const ended = new Promise<Outcome>((resolve) => this.#waiting.set(id, resolve));
+    if (signal?.aborted === true) abort();
     signal?.addEventListener("abort", abort, { once: true });
-    const outcome = await new Promise<Outcome>((resolve) => this.#waiting.set(id, resolve));
+    const outcome = await ended;
     signal?.removeEventListener("abort", abort);
     return outcome;
   }

@@ -1,4 +1,5 @@
 import { invalid } from "../core/fault.ts";
+import { stringProperty } from "../core/json.ts";
 import type { BootInterface, Task } from "./interfaces.ts";
 import { bootsFromVolume } from "./storage.ts";
 
@@ -8,6 +9,14 @@ import { bootsFromVolume } from "./storage.ts";
  */
 export const ipxeBoot: BootInterface = {
   validate(task: Task): void {
+    const { driverInfo } = task.node;
+    if (
+      stringProperty(driverInfo, "deploy_iso") !== undefined &&
+      stringProperty(driverInfo, "deploy_kernel") === undefined
+    ) {
+      // Over the network an ISO's system is told nothing, not even where the API is.
+      throw invalid("driver_info.deploy_iso", "is for virtual media; give deploy_kernel and deploy_ramdisk");
+    }
     if (!task.ports.some((port) => port.pxeEnabled)) {
       throw invalid(
         "ports",

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -79,12 +80,29 @@ test("over TLS curl gets files and parts of them byte by byte, and scripts whose
   );
 });
 
-test("OVMF with the authority enrolled loads snponly.efi by HTTPS; iPXE without TLS goes on by HTTP", async () => {
+/** An ISO whose one program is iPXE, for UEFI to start. */
+function isoOfIpxe(path: string, directory: string): void {
+  const tree = join(directory, "tree");
+  const partition = join(tree, "efi.img");
+  mkdirSync(tree);
+  writeFileSync(partition, "");
+  truncateSync(partition, 4 * 2 ** 20);
+  const run = (...argv: readonly [string, ...string[]]): void =>
+    void execFileSync(argv[0], argv.slice(1), { stdio: "pipe" });
+  run("mkfs.vfat", partition);
+  run("mmd", "-i", partition, "::/EFI", "::/EFI/BOOT");
+  run("mcopy", "-i", partition, "/usr/lib/ipxe/ipxe.efi", "::/EFI/BOOT/BOOTX64.EFI");
+  run("xorriso", "-as", "mkisofs", "-quiet", "-R", "-e", "efi.img", "-no-emul-boot", "-o", path, tree);
+}
+
+test("OVMF with the authority enrolled loads its instance's ISO by HTTPS and starts it; iPXE without TLS goes on by HTTP", async () => {
   using trusted = trust();
+  const iso = join(trusted.directory, "live.iso");
+  isoOfIpxe(iso, trusted.directory);
   await using lab = await BootLab.open(
     {
-      nodes: [{ mac: MAC, bootTarget: "ramdisk" }],
-      kernel: "/usr/lib/ipxe/ipxe.efi",
+      nodes: [{ mac: MAC, bootTarget: "network", instanceInfo: { boot_iso: iso } }],
+      isoDirectories: [trusted.directory],
       tls: { ...trusted.tls, for: ["uefi-http", "ipxe"] },
     },
     TAP,
@@ -101,11 +119,12 @@ test("OVMF with the authority enrolled loads snponly.efi by HTTPS; iPXE without 
     "-fw_cfg",
     `name=etc/edk2/https/cacerts,file=${authorities}`,
   ]);
-  await fetched(lab, `/boot/${MAC.replaceAll(":", "-")}.ipxe`, 200);
-  await fetched(lab, "/loader/snponly.efi", 1);
+  await fetched(lab, `/own/***/${MAC.replaceAll(":", "-")}.iso`, 200);
+  // The program in the ISO asks for an address under another name than the firmware.
+  await lab.logged((line) => String(line["firmware"]).startsWith("ipxe") && line["answer"] === "offer", 120);
   const offers = [...new Set(lab.answers().map((line) => `${line["firmware"]}: ${line["boot"]}`))];
   assert.deepEqual(offers.slice(0, 2), [
-    `uefi-http x64 UEFI, HTTP: ${URL}/loader/snponly.efi`,
+    `uefi-http x64 UEFI, HTTP: ${URL}/own/***/${MAC.replaceAll(":", "-")}.iso`,
     `ipxe x64 UEFI: http://${SERVER}:8080/boot/${MAC.replaceAll(":", "-")}.ipxe`,
   ]);
 });

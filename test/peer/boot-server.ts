@@ -28,6 +28,7 @@ import { DatagramSocket } from "../../src/net/datagram.ts";
 import { addressOwners } from "../../src/service/address-owners.ts";
 import { BootFiles } from "../../src/service/boot-files.ts";
 import { bootSecrets } from "../../src/service/boot-secret.ts";
+import { loadBootTemplates } from "../../src/config/boot-templates.ts";
 import { noTemplates } from "../../src/domain/boot-template.ts";
 import type { ServerIdentity } from "../../src/service/boot-listener.ts";
 import { BootHttp } from "../../src/service/boot-http.ts";
@@ -89,6 +90,8 @@ export interface BootServerOptions {
   readonly isoDirectories?: readonly string[];
   readonly discovery: boolean;
   readonly loaders: Readonly<Record<string, string>>;
+  /** The operator's own scripts. */
+  readonly templateDirectory?: string;
   readonly tftpRoot: string | null;
   readonly kernel: string;
   readonly initrd: string;
@@ -149,7 +152,7 @@ async function main(options: BootServerOptions): Promise<void> {
     httpPort: options.httpPort,
     httpsPort: options.tls?.port ?? null,
     apiPort: 6385,
-    templates: noTemplates,
+    templates: options.templateDirectory === undefined ? noTemplates : loadBootTemplates(options.templateDirectory),
     secrets: bootSecrets(new Uint8Array(32)),
     ipv6: { host: null, apiAddress: address },
   };

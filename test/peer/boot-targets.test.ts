@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { BootLab, SERVER } from "./boot-lab.ts";
-import { consoleSays, fetched, machine, TAP } from "./boot-machine.ts";
+import { consoleSays, fetched, firmwareOvmf, machine, TAP } from "./boot-machine.ts";
 import { unpackedPackage } from "./unpacked-package.ts";
 
 const MAC = "52:54:00:79:00:78";
@@ -131,4 +131,36 @@ test("undionly.kpxe runs on another program's network driver, and asks again as 
   ]);
   await fetched(lab, "/ramdisk/initrd", 240);
   assert.equal((await lab.logged((line) => line["event"] === "tftp.done", 1))["file"], "undionly.kpxe");
+});
+
+test("GRUB of Debian's signed network image follows the operator's template", async () => {
+  const templates = mkdtempSync(join(tmpdir(), "ironrack-templates-"));
+  try {
+    const lines = [
+      "serial --unit=0",
+      "terminal_output serial",
+      "echo template for {{name}}, {{mac}}: {{reason}}",
+      "linux {{kernel}} {{arguments}}",
+      'echo "loaded: $?"',
+      "sleep 3600",
+    ];
+    writeFileSync(join(templates, "ramdisk.grub"), `${lines.join("\n")}\n`);
+    const grub = "usr/lib/grub/x86_64-efi-signed/grubnetx64.efi.signed";
+    await using lab = await BootLab.open(
+      {
+        nodes: [{ mac: MAC, bootTarget: "ramdisk", secureBoot: true }],
+        // In the place of the shim, which would only start it.
+        loaders: { "shimx64.efi": join(unpackedPackage("grub-efi-amd64-signed"), grub) },
+        templateDirectory: templates,
+        kernel: "/usr/lib/ipxe/ipxe.lkrn",
+      },
+      TAP,
+    );
+    await using _qemu = machine(lab, `${NIC},romfile=`, firmwareOvmf(lab));
+    const said = new RegExp(`template for node-0, ${MAC}: enroll: the ramdisk is ordered[\\s\\S]*loaded: 0`);
+    await consoleSays(lab, said, 240);
+    await lab.logged((line) => line["event"] === "tftp.done" && line["file"] === "/ramdisk/kernel", 1);
+  } finally {
+    rmSync(templates, { recursive: true });
+  }
 });

@@ -5,7 +5,7 @@ import { millis } from "../../../src/core/units.ts";
 import type { Node } from "../../../src/domain/node.ts";
 import { ipxeBoot } from "../../../src/driver/ipxe-boot.ts";
 import { ramdiskDeploy } from "../../../src/driver/ramdisk-deploy.ts";
-import { aNode } from "../../conformance/store-contract.ts";
+import { aNode, aPort } from "../../conformance/store-contract.ts";
 
 const deploy = ramdiskDeploy({
   connect: () => ({ run: () => Promise.reject(new Error("no agent is needed")) }),
@@ -39,6 +39,18 @@ test("an instance that runs from memory needs an ISO or a kernel that machines c
     );
   }
   deploy.validate(task({}), "clean");
+});
+
+test("an ISO for the ramdisk, which could be told nothing over the network, is refused unless there is a kernel too", () => {
+  const booted = (driverInfo: Node["driverInfo"]) => {
+    const node = aNode(1, { driverInfo });
+    return { node, ports: [aPort(1, node.uuid)], volumes: [] };
+  };
+  assert.throws(
+    () => ipxeBoot.validate(booted({ deploy_iso: "http://x/ipa.iso" })),
+    (error) => isFault(error) && error.detail["field"] === "driver_info.deploy_iso",
+  );
+  ipxeBoot.validate(booted({ deploy_iso: "http://x/ipa.iso", deploy_kernel: "http://x/k" }));
 });
 
 test("a node with the deploy interface ramdisk boots its instance over the network, any other from its disk", () => {

@@ -18,6 +18,10 @@ const SERVER = "10.78.0.1";
 const CLIENT = "10.78.0.2";
 const DURATION_S = 3;
 const MOST_LOST = 1;
+/** Less than any server's limit but dnsmasq's. */
+const WARM_RATE = 3000;
+/** perfdhcp shares the processors with the server and loses packets when it is not scheduled in time; two of three runs count. */
+const TRIES = 3;
 
 interface Server {
   readonly name: string;
@@ -166,6 +170,21 @@ async function measure(lab: Enclosure, server: Child, rate: number): Promise<Run
   };
 }
 
+function isHeld(run: Run): boolean {
+  return run.lost_percent < MOST_LOST;
+}
+
+/** Runs at one rate until most of `TRIES` agree. */
+async function tryRate(lab: Enclosure, server: Child, rate: number): Promise<readonly Run[]> {
+  const runs: Run[] = [];
+  const most = Math.ceil(TRIES / 2);
+  while (runs.filter(isHeld).length < most && runs.filter((run) => !isHeld(run)).length < most) {
+    runs.push(await measure(lab, server, rate));
+    await clock.sleep(millis(500));
+  }
+  return runs;
+}
+
 interface Row {
   readonly server: string;
   readonly exchanges_per_s: number;
@@ -191,20 +210,21 @@ async function benchServer(server: Server, highest: number): Promise<Row> {
     env: server.env?.(directory) ?? {},
   });
   await clock.sleep(seconds(2));
-  await perfdhcp(lab, 200, 2); // warm
+  // Servers run for months: what one compiles while it runs, and the memory that it asks for once, is not what is measured.
+  await perfdhcp(lab, Math.min(WARM_RATE, highest / 4), DURATION_S);
   const runs: Run[] = [];
   let good: Run | undefined;
   let low = 0;
   let high = highest;
   for (let step = 0; step < 7 && high - low > high / 20; step += 1) {
     const rate = Math.round(step === 0 ? highest / 4 : (low + high) / 2);
-    const run = await measure(lab, running, rate);
-    runs.push(run);
-    if (run.lost_percent < MOST_LOST) {
+    const tried = await tryRate(lab, running, rate);
+    runs.push(...tried);
+    const held = tried.filter(isHeld);
+    if (held.length > tried.length / 2) {
       low = rate;
-      if (good === undefined || run.done > good.done) good = run;
+      for (const run of held) if (good === undefined || run.done > good.done) good = run;
     } else high = rate;
-    await clock.sleep(millis(500));
   }
   const pid = await running.pid();
   const rss =

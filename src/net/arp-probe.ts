@@ -12,6 +12,9 @@ const COMPLETE = 0x2;
 const DISCARD_PORT = 9;
 const LOOKS = 5;
 
+/** So long what was read serves all who look: under a flood there are hundreds of probes at once, and the table is long. */
+const FRESH = 10;
+
 /**
  * Who has an address on a link, asked without privileges: an empty datagram makes the kernel ask by ARP, and its table
  * tells who answered. A machine that left a short while ago may still stand in the table.
@@ -19,6 +22,7 @@ const LOOKS = 5;
 export class ArpProbe {
   readonly #clock: Clock;
   readonly #wait: Millis;
+  #read: { readonly at: Millis; readonly table: Promise<NeighbourTable> } | undefined;
 
   constructor(options: { readonly clock: Clock; readonly wait: Millis }) {
     this.#clock = options.clock;
@@ -36,19 +40,35 @@ export class ArpProbe {
     });
     for (let look = 0; look < LOOKS && reachable; look += 1) {
       await this.#clock.sleep((this.#wait / LOOKS) as Millis);
-      const found = neighbour(await readFile(NEIGHBOURS, "latin1"), address, link.interface);
-      if (found !== null) return found;
+      const found = (await this.#neighbours()).get(neighbourKey(address, link.interface));
+      if (found !== undefined) return parseMacAddress(found);
     }
     return null;
   }
+
+  #neighbours(): Promise<NeighbourTable> {
+    const now = this.#clock.now();
+    if (this.#read === undefined || now - this.#read.at >= FRESH) {
+      this.#read = { at: now, table: readFile(NEIGHBOURS, "latin1").then(parseNeighbours) };
+    }
+    return this.#read.table;
+  }
 }
 
-/** The complete entry for the address in the kernel's table. */
-export function neighbour(table: string, address: Ipv4Address, name: string): MacAddress | null {
+/** Hardware addresses by address and interface. */
+export type NeighbourTable = ReadonlyMap<string, string>;
+
+export function neighbourKey(address: string, name: string): string {
+  return `${address} ${name}`;
+}
+
+/** The complete entries of the kernel's table. */
+export function parseNeighbours(table: string): NeighbourTable {
+  const found = new Map<string, string>();
   for (const line of table.split("\n").slice(1)) {
     const [ip, , flags, hardware, , device] = line.split(/\s+/);
-    if (ip !== address || device !== name || hardware === undefined) continue;
-    if ((Number(flags) & COMPLETE) !== 0) return parseMacAddress(hardware);
+    if (ip === undefined || hardware === undefined || device === undefined) continue;
+    if ((Number(flags) & COMPLETE) !== 0) found.set(neighbourKey(ip, device), hardware);
   }
-  return null;
+  return found;
 }

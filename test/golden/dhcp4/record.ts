@@ -3,7 +3,7 @@
  * the lab of the peer tests beside tcpdump; the first message of each type becomes a file of hex with its provenance.
  */
 import { execFileSync } from "node:child_process";
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { ByteReader } from "../../../src/core/byte-reader.ts";
 import { decodeMessage } from "../../../src/protocol/dhcp4/message.ts";
@@ -136,11 +136,12 @@ const recordings: readonly Recording[] = [
   {
     name: "perfdhcp",
     client: () => packageVersion("kea-admin"),
-    how: "perfdhcp -4 -l 10.79.0.9 -r 1 -n 1 10.79.0.1: as a relay",
+    how: "perfdhcp -4 -l 10.79.0.9 -r 2 -p 2 10.79.0.1: as a relay",
     tap: false,
     run: async (lab) => {
       await lab.client(["ip", "addr", "add", "10.79.0.9/24", "dev", "eth0"]);
-      await lab.enclosure.spawn("site", ["perfdhcp", "-4", "-l", "10.79.0.9", "-r", "1", "-n", "1", "10.79.0.1"]).ended;
+      // -n 1 would end it before the OFFER has come.
+      await lab.enclosure.spawn("site", ["perfdhcp", "-4", "-l", "10.79.0.9", "-r", "2", "-p", "2", "10.79.0.1"]).ended;
     },
   },
 ];
@@ -199,13 +200,14 @@ async function record(recording: Recording, directory: string): Promise<void> {
   );
   const pcap = join(lab.directory, "dump");
   const dump = lab.enclosure.spawn("rack", ["tcpdump", "-i", "br0", "-U", "-s", "0", "-w", pcap, "udp port 67"]);
-  await lab.wait(1);
+  while (!existsSync(pcap) || statSync(pcap).size === 0) await lab.wait(0.05);
   await recording.run(lab);
   await lab.wait(0.5);
   await dump.stop();
   const kept = new Set<string>();
   for (const bytes of requests(readFileSync(pcap))) {
-    const { options } = decodeMessage(bytes);
+    const { op, options } = decodeMessage(bytes);
+    if (op !== "request") continue; // a relay is answered on the same port
     if (
       !belongs(recording.name, readOption(options, "vendorClassIdentifier"), readOption(options, "ipxe") !== undefined)
     )

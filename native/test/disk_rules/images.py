@@ -37,6 +37,16 @@ def _():
     with_target(test)
 
 
+@rule("an image that has to be converted first is refused with the way to do it")
+def _():
+    def test(target):
+        for format in ("vmdk", "vhdx", "vdi"):
+            run("qemu-img", "convert", "-O", format, path("raw"), path(format))
+            fault = expect_fault("image.convert-first", format, target, untouched=True, where="job")
+            assert f"qemu-img convert -f {format} -O qcow2" in fault["message"], fault
+    with_target(test)
+
+
 @rule("a compressed image that is cut off, changed, or has something behind it is refused by name")
 def _():
     def test(target):

@@ -150,6 +150,9 @@ RULE("binary values come in hexadecimal and base64, with a limit") {
   CHECK(to_hex(*parse_binary("k", "0bAQID", 3)) == "010203");
   CHECK(to_hex(*parse_binary("k", "0bAQI=", 3)) == "0102");
   CHECK(!parse_binary("k", "0x0aff00", 2));
+  // Of base64 too; five digits are three bytes.
+  CHECK(!parse_binary("k", "0bAQIDB", 2));
+  CHECK(!parse_binary("k", "0bAQID", 2));
   CHECK(!parse_binary("k", "12", 2));
   CHECK(!parse_binary("k", "0xzz", 2));
 }

@@ -27,6 +27,7 @@ import { silentLog } from "../../../src/core/log.ts";
 import { SystemRandom } from "../../../src/core/random.ts";
 import { bytes } from "../../../src/core/units.ts";
 import { ImageCache } from "../../../src/image/cache.ts";
+import { DeployableImages } from "../../../src/image/deployable-images.ts";
 import { ImageShelf } from "../../../src/image/image-shelf.ts";
 import {
   type HolePolicy,
@@ -116,6 +117,30 @@ describe("streamImage", () => {
       }
     });
   }
+
+  test("writes what a vmdk image holds, by way of its converted one", async () => {
+    const vmdk = join(directory, "disk.vmdk");
+    execFileSync("qemu-img", ["convert", "-O", "vmdk", "-o", "subformat=streamOptimized", raw, vmdk]);
+    fillDisk(0xa5);
+    const clock = new SystemClock();
+    const shelf = new ImageShelf({
+      directory: join(directory, "shelf"),
+      maximumBytes: bytes(1 << 30),
+      clock,
+      random: new SystemRandom(),
+    });
+    const parts = { shelf, fileDirectories: [directory], clock, log: silentLog };
+    await using cache = new ImageCache(parts);
+    await using images = new DeployableImages({ ...parts, cache });
+    const options = { signal: never, log: silentLog, early: "begin" } as const;
+    using image = await images.fetch({ source: vmdk, format: "vmdk" }, options);
+    const { path, format, checksum } = image;
+    assert.ok(checksum !== undefined);
+    const result = await streamImage(request({ source: { path, format, checksum } }), { signal: never });
+    assert.ok(result.targets[0]?.ok);
+    assert.deepEqual(result.checksum, checksum);
+    assert.ok(readFileSync(disk).subarray(0, IMAGE_BYTES).equals(readFileSync(raw)), "the disk differs from the image");
+  });
 
   test("rejects an image whose checksum is wrong, before the disk is touched", async () => {
     fillDisk(0xa5);

@@ -99,7 +99,7 @@ for suite in "${suites[@]}"; do
       check lint npx oxlint --type-aware
       check format npx biome format .
       ;;
-    unit) node_suite unit 2 build/test/unit ;;
+    unit) node_suite unit 3 build/test/unit ;;
     native)
       native_suite native bash native/test/run.sh
       native_suite agent make -s -j2 -C native/test/agent check

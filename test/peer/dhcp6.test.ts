@@ -1,28 +1,10 @@
 import assert from "node:assert/strict";
-import { existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, readFileSync, statSync } from "node:fs";
+import { join, resolve } from "node:path";
 import { test } from "node:test";
-import type { Child } from "../rack/child.ts";
 import { BootLab, SERVER_PORT_HTTP } from "./boot-lab.ts";
 import { fetched, firmwareOvmf, machine, TAP } from "./boot-machine.ts";
-import type { BootServerOptions } from "./boot-server.ts";
-
-const SERVER6 = "fd79::1";
-
-/** The wire with addresses that need not wait for duplicate address detection. */
-const LAYOUT = [
-  `ip addr add ${SERVER6}/64 dev br0 nodad`,
-  "ip -n site addr flush dev eth0 scope link",
-  "ip -n site addr add fe80::5054:ff:fe79:1/64 dev eth0 nodad",
-];
-
-const IPV6: NonNullable<BootServerOptions["ipv6"]> = {
-  address: SERVER6,
-  prefixLength: 64,
-  pool: ["fd79::1000", "fd79::10ff"],
-  preferredLifetime_s: 2400,
-  validLifetime_s: 3600,
-};
+import { IPV6, LAYOUT, ONLY_IPV6, routerAdvertisements, SERVER6 } from "./ipv6-lab.ts";
 
 const DHCLIENT_SCRIPT = `#!/bin/sh
 echo "$reason ip=$new_ip6_address/$new_ip6_prefixlen life=$new_preferred_life/$new_max_life dns=$new_dhcp6_name_servers search=$new_dhcp6_domain_search" >> OUT
@@ -66,6 +48,67 @@ test("dhclient gets a lease with its options, confirms it, keeps it over a resta
   assert.match(String(returned["reason"]), new RegExp(`^${/ip=([^/]+)/.exec(bound)?.[1]} was given back`));
 });
 
+test("ironrackd serves DHCPv6, boot HTTP and TFTP at its IPv6 address as appliance.conf says, and lists the lease", async () => {
+  await using lab = await BootLab.open({}, LAYOUT);
+  const socket = join(lab.directory, "control.sock");
+  const config = lab.script(
+    "appliance.conf",
+    `[appliance]
+state_dir = "${lab.directory}/state"
+[boot]
+interface = "br0"
+address = "10.79.0.1/24"
+http_port = 8082
+tftp_port = 1069
+[dhcp]
+enabled = false
+discovery = "on"
+[dhcp6]
+enabled = true
+address = "${SERVER6}/64"
+pool_start = "fd79::2000"
+pool_end = "fd79::20ff"
+dns = ["${SERVER6}"]
+[[dhcp6.reservations]]
+mac = "52:54:00:79:00:01"
+address = "fd79::42"
+[control]
+socket = "${socket}"
+`,
+  );
+  const log = join(lab.directory, "ironrackd.log");
+  const said = (): string => readFileSync(log, "utf8");
+  const program = (name: string): string => resolve(import.meta.dirname, "../../src", name);
+  await using _daemon = lab.enclosure.spawn("rack", [process.execPath, program("main.js"), "--config", config], {
+    logFile: log,
+  });
+  await lab.until(() => said().includes('"daemon.ready"'), "the daemon");
+  const { argv } = dhclient(lab);
+  await lab.client(["dhclient", "-1", ...argv]);
+  await lab.client(["dhclient", "-x", ...argv]);
+  assert.match(output(lab).find((line) => line.startsWith("BOUND6")) ?? "", /ip=fd79::42\/\d+ life=2400\/3600/);
+  const leases = await lab.client([process.execPath, program("cli/main.js"), "--socket", socket, "lease", "list"]);
+  assert.match(leases.stdout, /fd79::42 +52:54:00:79:00:01 .*bound/);
+  await lab.client(["ip", "addr", "replace", "fd79::42/64", "dev", "eth0", "nodad"]);
+  const script = await lab.client(["curl", "-gsS", `http://[${SERVER6}]:8082/boot/52-54-00-79-00-01.ipxe`]);
+  assert.match(
+    script.stdout,
+    /^kernel [^\n]*http:\/\/\[fd79::1\]:8082\/ramdisk\/kernel .*ipa-api-url=http:\/\/10\.79\.0\.1:6385/m,
+  );
+  const loader = await lab.client([
+    "curl",
+    "-gsS",
+    "-o",
+    "/dev/null",
+    "-w",
+    "%{size_download}",
+    `tftp://[${SERVER6}]:1069/snponly.efi`,
+  ]);
+  assert.equal(Number(loader.stdout), statSync("/usr/lib/ipxe/snponly.efi").size);
+  const done = '"tftp.done","peer":"fd79::42","mac":"52:54:00:79:00:01"';
+  await lab.until(() => said().includes(done), "the end of the transfer");
+});
+
 test("dhclient renews by half of the preferred lifetime, and its address is told for longer", async () => {
   await using lab = await BootLab.open({ ipv6: { ...IPV6, preferredLifetime_s: 4, validLifetime_s: 30 } }, LAYOUT);
   const { argv } = dhclient(lab);
@@ -76,7 +119,7 @@ test("dhclient renews by half of the preferred lifetime, and its address is told
   await lab.client(["dhclient", "-x", ...argv]);
 });
 
-test("dhcpcd gets a lease with Rapid Commit, in two messages, and releases it", async () => {
+test("dhcpcd gets a lease with Rapid Commit, in two messages", async () => {
   await using lab = await BootLab.open({ ipv6: { ...IPV6, rapidCommit: true } }, LAYOUT);
   const config = lab.script(
     "dhcpcd.conf",
@@ -84,18 +127,14 @@ test("dhcpcd gets a lease with Rapid Commit, in two messages, and releases it", 
   );
   await lab.client(["mount", "-t", "tmpfs", "tmpfs", "/var/lib/dhcpcd"]);
   const log = join(lab.directory, "dhcpcd.log");
-  const dhcpcd = lab.enclosure.spawn("site", ["dhcpcd", "-6", "-B", "-d", "-f", config, "eth0"], { logFile: log });
+  lab.enclosure.spawn("site", ["dhcpcd", "-6", "-B", "-d", "-f", config, "eth0"], { logFile: log });
   const first = await lab.logged((line) => line["answer"] === "reply");
   assert.equal(first["type"], "solicit");
   const address = String(first["address"]);
-  // Once it is sure that nobody else has the address.
-  await lab.until(() => readFileSync(log, "utf8").includes("DHCPv6 DAD completed"), "dhcpcd's word of its address");
-  const pid = await dhcpcd.pid();
-  assert.ok(pid !== undefined);
-  process.kill(pid, "SIGALRM"); // release and exit
-  const returned = await lab.logged((line) => line["event"] === "dhcp.returned");
-  assert.equal(returned["reason"], `${address} was given back`);
-  await dhcpcd.ended;
+  await lab.until(
+    () => readFileSync(log, "utf8").includes(`adding address ${address}/`),
+    "dhcpcd's word of its address",
+  );
 });
 
 test("systemd-networkd gets a lease, and the address on its interface", async () => {
@@ -159,25 +198,6 @@ test("through dnsmasq as a relay a client gets an address of its own link", asyn
 
 const MAC = "52:54:00:79:00:77";
 const HTTP = `http://[${SERVER6}]:${SERVER_PORT_HTTP}`;
-
-/** What a network that machines boot over by IPv6 needs besides: a router that says so (docs/boot.md). */
-function routerAdvertisements(lab: BootLab): Child {
-  const config = lab.script(
-    "radvd.conf",
-    "interface br0 { AdvSendAdvert on; MinRtrAdvInterval 3; MaxRtrAdvInterval 4; AdvManagedFlag on; AdvOtherConfigFlag on; AdvDefaultLifetime 0; prefix fd79::/64 { AdvOnLink on; AdvAutonomous off; }; };\n",
-  );
-  const files = ["-C", config, "-p", join(lab.directory, "radvd.pid")];
-  return lab.enclosure.spawn("rack", ["radvd", "-n", "-m", "stderr", ...files], {
-    logFile: join(lab.directory, "radvd.log"),
-  });
-}
-
-/** Nobody answers IPv4. */
-const ONLY_IPV6 = [
-  "nft add table ip t",
-  "nft 'add chain ip t in { type filter hook input priority 0; policy drop; }'",
-  "ip addr flush dev lo",
-];
 
 test("OVMF's own PXE over IPv6 gets snponly.efi by TFTP, which gets its script, kernel and initrd over IPv6", async () => {
   const reservations = [{ mac: MAC, address: "fd79::77" }];

@@ -2,14 +2,13 @@
  * Records what real DHCP clients send: `node build/test/golden/dhcp4/record.js [DIRECTORY]`, as root. Each client runs in
  * the lab of the peer tests beside tcpdump; the first message of each type becomes a file of hex with its provenance.
  */
-import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { ByteReader } from "../../../src/core/byte-reader.ts";
 import { decodeMessage } from "../../../src/protocol/dhcp4/message.ts";
 import { readOption } from "../../../src/protocol/dhcp4/options.ts";
 import { BootLab } from "../../peer/boot-lab.ts";
 import { firmwareOvmf, machine, TAP } from "../../peer/boot-machine.ts";
+import { hexLines, packageVersion, udpPayloads } from "../capture.ts";
 
 const MAC = "52:54:00:79:00:77";
 const NIC = `virtio-net-pci,netdev=net0,mac=${MAC},bootindex=1`;
@@ -21,10 +20,6 @@ interface Recording {
   readonly how: string;
   readonly tap: boolean;
   readonly run: (lab: BootLab) => Promise<void>;
-}
-
-function packageVersion(name: string): string {
-  return `${name} ${execFileSync("dpkg-query", ["-W", "-f", "${Version}", name], { encoding: "utf8" })}`;
 }
 
 async function untilAcks(lab: BootLab, count: number, within_s: number): Promise<void> {
@@ -154,43 +149,6 @@ function belongs(name: string, vendorClass: string | undefined, ipxe: boolean): 
   return true;
 }
 
-/** UDP payloads to port 67 in a pcap file of Ethernet frames. */
-function requests(pcap: Uint8Array): readonly Uint8Array[] {
-  const reader = new ByteReader(pcap);
-  reader.skip("header", 24);
-  const found: Uint8Array[] = [];
-  while (reader.remaining > 0) {
-    reader.skip("time", 8);
-    const length = reader.u32LE("captured");
-    reader.skip("original", 4);
-    const frame = reader.sub("frame", length);
-    frame.skip("addresses", 12);
-    if (frame.u16("type") !== 0x0800) continue;
-    const header = (frame.u8("version") & 15) * 4;
-    frame.skip("ip", 8);
-    if (frame.u8("protocol") !== 17) continue;
-    frame.skip("ip", header - 10);
-    frame.skip("source", 2);
-    if (frame.u16("destination") !== 67) continue;
-    const size = frame.u16("length") - 8;
-    frame.skip("checksum", 2);
-    found.push(frame.bytes("payload", size));
-  }
-  return found;
-}
-
-function hexLines(bytes: Uint8Array): string {
-  const lines: string[] = [];
-  for (let at = 0; at < bytes.length; at += 16) {
-    lines.push(
-      Buffer.from(bytes.subarray(at, at + 16))
-        .toString("hex")
-        .replaceAll(/(..)(?=.)/g, "$1 "),
-    );
-  }
-  return lines.join("\n");
-}
-
 async function record(recording: Recording, directory: string): Promise<void> {
   const loaders: Readonly<Record<string, string>> =
     recording.name === "ovmf-http" ? {} : { "snponly.efi": "/usr/lib/ipxe/snponly.efi" };
@@ -205,7 +163,7 @@ async function record(recording: Recording, directory: string): Promise<void> {
   await lab.wait(0.5);
   await dump.stop();
   const kept = new Set<string>();
-  for (const bytes of requests(readFileSync(pcap))) {
+  for (const bytes of udpPayloads(readFileSync(pcap), 67)) {
     const { op, options } = decodeMessage(bytes);
     if (op !== "request") continue; // a relay is answered on the same port
     if (

@@ -1,0 +1,60 @@
+import { execFileSync } from "node:child_process";
+import { ByteReader } from "../../src/core/byte-reader.ts";
+
+/** Of the recorded client, for the file's provenance. */
+export function packageVersion(name: string): string {
+  return `${name} ${execFileSync("dpkg-query", ["-W", "-f", "${Version}", name], { encoding: "utf8" })}`;
+}
+
+const IPV4 = 0x0800;
+const IPV6 = 0x86dd;
+const UDP = 17;
+
+/** UDP payloads to this port in a pcap file of Ethernet frames. */
+export function udpPayloads(pcap: Uint8Array, port: number): readonly Uint8Array[] {
+  const reader = new ByteReader(pcap);
+  reader.skip("header", 24);
+  const found: Uint8Array[] = [];
+  while (reader.remaining > 0) {
+    reader.skip("time", 8);
+    const length = reader.u32LE("captured");
+    reader.skip("original", 4);
+    const frame = reader.sub("frame", length);
+    frame.skip("addresses", 12);
+    if (!passIpHeader(frame, frame.u16("type"))) continue;
+    frame.skip("source", 2);
+    if (frame.u16("destination") !== port) continue;
+    const size = frame.u16("length") - 8;
+    frame.skip("checksum", 2);
+    found.push(frame.bytes("payload", size));
+  }
+  return found;
+}
+
+/** Whether UDP follows. */
+function passIpHeader(frame: ByteReader, type: number): boolean {
+  if (type === IPV4) {
+    const header = (frame.u8("version") & 15) * 4;
+    frame.skip("ip", 8);
+    const isUdp = frame.u8("protocol") === UDP;
+    frame.skip("ip", header - 10);
+    return isUdp;
+  }
+  if (type !== IPV6) return false;
+  frame.skip("ip", 6);
+  const isUdp = frame.u8("next header") === UDP;
+  frame.skip("ip", 33);
+  return isUdp;
+}
+
+export function hexLines(bytes: Uint8Array): string {
+  const lines: string[] = [];
+  for (let at = 0; at < bytes.length; at += 16) {
+    lines.push(
+      Buffer.from(bytes.subarray(at, at + 16))
+        .toString("hex")
+        .replaceAll(/(..)(?=.)/g, "$1 "),
+    );
+  }
+  return lines.join("\n");
+}

@@ -1,0 +1,117 @@
+/**
+ * Records what real DHCPv6 clients send: `node build/test/golden/dhcp6/record.js DIRECTORY [NAME]`, as root. Each client
+ * runs in the lab of the peer tests beside tcpdump; the first message of each type becomes a file of hex with its provenance.
+ */
+import { readFileSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { BootLab } from "../../peer/boot-lab.ts";
+import { firmwareOvmf, machine, TAP } from "../../peer/boot-machine.ts";
+import { IPV6, LAYOUT, ONLY_IPV6, routerAdvertisements } from "../../peer/ipv6-lab.ts";
+import { readClient6, unpack } from "../../../src/service/dhcp6-client.ts";
+import { hexLines, packageVersion, udpPayloads } from "../capture.ts";
+
+const MAC = "52:54:00:79:00:77";
+
+interface Recording {
+  readonly name: string;
+  readonly client: () => string;
+  readonly how: string;
+  readonly machine: boolean;
+  /** Which of the messages on the wire are meant. */
+  readonly program: "system" | "pxe" | "ipxe";
+  readonly run: (lab: BootLab) => Promise<void>;
+}
+
+async function boot(lab: BootLab, until: string): Promise<void> {
+  await using _router = routerAdvertisements(lab);
+  await using _qemu = machine(lab, `virtio-net-pci,netdev=net0,mac=${MAC},bootindex=1,romfile=`, [
+    ...firmwareOvmf(lab),
+    "-fw_cfg",
+    "name=opt/org.tianocore/IPv4PXESupport,string=no",
+  ]);
+  const isReply = (firmware: unknown): boolean => String(firmware).startsWith(until);
+  await lab.logged((line) => line["answer"] === "reply" && isReply(line["firmware"]), 180);
+}
+
+const recordings: readonly Recording[] = [
+  {
+    name: "dhclient",
+    client: () => packageVersion("isc-dhcp-client"),
+    how: "dhclient -6 -1 eth0, -x, -1 (CONFIRM), -r (RELEASE)",
+    machine: false,
+    program: "system",
+    run: async (lab) => {
+      const script = lab.script(
+        "dhclient.sh",
+        '#!/bin/sh\ncase "$reason" in BOUND6) ip -6 addr replace $new_ip6_address/64 dev $interface nodad;; esac\nexit 0\n',
+      );
+      const files = ["-lf", join(lab.directory, "leases"), "-pf", join(lab.directory, "pid")];
+      for (const act of ["-1", "-x", "-1", "-r"])
+        await lab.client(["dhclient", act, "-6", "-q", "-sf", script, ...files, "eth0"]);
+    },
+  },
+  {
+    name: "dhcpcd",
+    client: () => packageVersion("dhcpcd-base"),
+    how: "dhcpcd -6 -B eth0 with a DUID and Rapid Commit, SIGALRM (RELEASE)",
+    machine: false,
+    program: "system",
+    run: async (lab) => {
+      const config = lab.script(
+        "dhcpcd.conf",
+        "duid\nnoipv6rs\nnohook resolv.conf, hostname, ntp.conf\noption rapid_commit\nscript /bin/true\ninterface eth0\nia_na 1\n",
+      );
+      await lab.client(["mount", "-t", "tmpfs", "tmpfs", "/var/lib/dhcpcd"]);
+      const log = join(lab.directory, "dhcpcd.log");
+      const dhcpcd = lab.enclosure.spawn("site", ["dhcpcd", "-6", "-B", "-d", "-f", config, "eth0"], { logFile: log });
+      await lab.until(() => readFileSync(log, "utf8").includes("DHCPv6 DAD completed"), "the address");
+      await dhcpcd.kill("SIGALRM");
+      await dhcpcd.ended;
+    },
+  },
+  {
+    name: "ovmf-pxe",
+    client: () => packageVersion("ovmf"),
+    how: "QEMU virtio-net-pci without ROM under OVMF: UEFI PXE over IPv6, with router advertisements (M flag)",
+    machine: true,
+    program: "pxe",
+    run: (lab) => boot(lab, "pxe"),
+  },
+  {
+    name: "ipxe-snponly-uefi",
+    client: () => packageVersion("ipxe"),
+    how: "snponly.efi, chain-loaded by OVMF's PXE over IPv6",
+    machine: true,
+    program: "ipxe",
+    run: (lab) => boot(lab, "ipxe"),
+  },
+];
+
+async function record(recording: Recording, directory: string): Promise<void> {
+  const options = { nodes: [{ mac: MAC, bootTarget: "ramdisk" as const }], ipv6: { ...IPV6, rapidCommit: true } };
+  const layout = recording.machine ? [...TAP, ...LAYOUT, ...ONLY_IPV6] : LAYOUT;
+  await using lab = await BootLab.open(options, layout);
+  const pcap = join(lab.directory, "dump");
+  const dump = lab.enclosure.spawn("rack", ["tcpdump", "-i", "br0", "-U", "-s", "0", "-w", pcap, "udp port 547"]);
+  await lab.wait(1);
+  await recording.run(lab);
+  await lab.wait(0.5);
+  await dump.stop();
+  const kept = new Set<string>();
+  for (const bytes of udpPayloads(readFileSync(pcap), 547)) {
+    const delivered = unpack(bytes);
+    if (delivered === null || readClient6(delivered, "fe80::1").firmware.program !== recording.program) continue;
+    const { type } = delivered.message;
+    if (kept.has(type)) continue;
+    kept.add(type);
+    const head = `# ${recording.client()}; ${type}\n# ${recording.how}\n`;
+    writeFileSync(join(directory, `${recording.name}-${type}.hex`), `${head}${hexLines(bytes)}\n`);
+  }
+  process.stdout.write(`${recording.name}: ${[...kept].join(", ")}\n`);
+}
+
+const directory = resolve(process.argv[2] ?? "test/golden/dhcp6");
+const only = process.argv[3];
+for (const recording of recordings) {
+  if (only === undefined || only === recording.name) await record(recording, directory);
+}

@@ -76,6 +76,8 @@ class TftpExchange {
   }
   [[nodiscard]] const TftpTerms& terms() const { return terms_; }
   [[nodiscard]] std::uint64_t acknowledged() const { return acknowledged_; }
+  /// Whether the client has said anything after its request: who invented its address cannot.
+  [[nodiscard]] bool answered() const { return phase_ == Phase::sending && (terms_.offered || acknowledged_ > 0); }
   [[nodiscard]] bool over() const { return phase_ == Phase::over; }
   [[nodiscard]] std::uint64_t malformed() const { return malformed_; }
 

@@ -13,6 +13,9 @@ using namespace std::chrono_literals;
 
 /// Timeouts are whole seconds; they may be so much late.
 constexpr std::chrono::milliseconds kLook = 100ms;
+/// So many transfers wait for their client's first word. Requests with invented addresses put out each other beyond that, and those who
+/// do answer, within the time that so many requests take, are left alone. The service admits twice as many in all.
+constexpr std::size_t kMostUnanswered = 128;
 /// A client that answers so soon is waited for without sleeping: to fall asleep and be woken takes as long as its answer.
 constexpr auto kSoon = 50us;
 
@@ -85,7 +88,25 @@ void TftpSender::begin(TftpRequest request) {
   auto& running = *transfer;
   transfers_.emplace(id, std::move(transfer));
   carry_out(running, running.exchange.start());
-  if (running.exchange.over()) transfers_.erase(id);
+  if (running.exchange.over()) {
+    transfers_.erase(id);
+    return;
+  }
+  unanswered_.push_back(id);
+  if (unanswered_.size() > kMostUnanswered) make_room();
+}
+
+void TftpSender::make_room() {
+  std::erase_if(unanswered_, [this](std::uint32_t id) {
+    const auto found = transfers_.find(id);
+    return found == transfers_.end() || found->second->exchange.answered();
+  });
+  if (unanswered_.size() <= kMostUnanswered) return;
+  const auto oldest = transfers_.find(unanswered_.front());
+  unanswered_.pop_front();
+  // Without an ERROR: a client that exists asks again.
+  end(*oldest->second, TftpResult{TftpEnd::lost, 0, "no answer, and others ask"});
+  transfers_.erase(oldest);
 }
 
 Result<std::shared_ptr<SentFile>> TftpSender::contents(TftpRequest& request) {

@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 
 #include <chrono>
+#include <deque>
 #include <cstring>
 #include <functional>
 #include <memory>
@@ -98,6 +99,8 @@ class TftpSender {
   void begin(TftpRequest request);
   Result<std::shared_ptr<SentFile>> contents(TftpRequest& request);
   [[nodiscard]] std::optional<std::chrono::milliseconds> patience() const;
+  /// Ends the oldest of the transfers that no client has answered when they are too many.
+  void make_room();
   void receive(Transfer& transfer);
   void carry_out(Transfer& transfer, TftpActions actions);
   void send_due(Transfer& transfer);
@@ -110,6 +113,8 @@ class TftpSender {
   Watch watch_{orders_.fd()};
   TftpBurst burst_;
   std::unordered_map<std::uint32_t, std::unique_ptr<Transfer>> transfers_;
+  /// In the order of their beginning; some of them have been answered or are over.
+  std::deque<std::uint32_t> unanswered_;
   /// Mappings in use, shared by all transfers of the same contents.
   struct Shared {
     std::uint64_t device, inode, size;

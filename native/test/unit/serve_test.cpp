@@ -243,6 +243,32 @@ RULE("a file that becomes shorter ends its transfer with an ERROR, and never as 
   }
 }
 
+RULE("requests that nobody answers put out each other, the oldest first, and not a transfer that was answered") {
+  Outcomes<TftpSender> sender;
+  Reader silent, reader;
+  const auto begin = [&](std::uint32_t id, const Reader& from) {
+    auto request = from.request(id, {512, 1, std::nullopt, false});
+    request.bytes.resize(3000);
+    request.size = 3000;
+    sender->start(std::move(request));
+  };
+  begin(1, reader);
+  CHECK(reader.next().size() == 516);
+  reader.ack(1);
+  CHECK(reader.next()[3] == 2);
+  for (std::uint32_t id = 2; id < 202; id++) begin(id, silent);
+  for (std::uint32_t id = 2; id < 74; id++) {
+    const auto outcome = sender.next();
+    CHECK(outcome.id == id && outcome.result->end == TftpEnd::lost && outcome.result->message == "no answer, and others ask");
+  }
+  for (std::uint64_t block = 2; block <= 6; block++) {
+    reader.ack(block);
+    if (block < 6) reader.next();
+  }
+  const auto outcome = sender.next();
+  CHECK(outcome.id == 1 && outcome.result->end == TftpEnd::complete);
+}
+
 RULE("a closed port, a cancel and the sender's end each end a transfer once") {
   Outcomes<TftpSender> sender;
   Reader gone;

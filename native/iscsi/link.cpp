@@ -91,11 +91,13 @@ Result<void> Link::flush() {
   std::array<iovec, kVectors> vectors;
   while (!send_blocked_ && session_ && session_->has_output()) {
     const auto burst = session_->next_burst(vectors);
+    if (burst.file >= 0) socket_.cork();
     const auto count = socket_.send(burst, vectors);
     if (!count) return std::unexpected(count.error());
     send_blocked_ = *count == 0;
     session_->sent(*count);
   }
+  if (!send_blocked_) socket_.uncork();
   return {};
 }
 

@@ -11,7 +11,6 @@ namespace ironrack::iscsi {
 struct FilePart {
   std::uint64_t file_offset = 0;
   std::uint32_t length = 0;
-  const std::byte* mapped = nullptr;  // the same bytes mapped. Only the kernel may touch them: there a truncated file is EFAULT, here it would be SIGBUS
 };
 
 /// A view; its owner keeps the bytes until the command's completion has been taken.

@@ -18,7 +18,7 @@ constexpr std::uint32_t kIndexMask = (1u << kIndexBits) - 1;
 constexpr std::uint64_t kLeaveMs = 2000;          // for what is under way, when a target that wants us to leave names no time
 constexpr std::uint64_t kMostStayAwayMs = 10000;
 constexpr std::size_t kMostQueuedBytes = 1 << 20;  // beyond it new commands would only delay the answers to R2Ts
-constexpr std::size_t kSendfileLeast = 32768;      // below it two system calls a PDU cost more than a copy
+constexpr std::size_t kSendfileLeast = 32768;      // of bytes that lie in memory too: below it two system calls a PDU cost more than a copy
 constexpr std::size_t kBurstBytes = 1 << 20;
 constexpr std::uint32_t kMostUnsentAnswers = 256;
 
@@ -55,6 +55,11 @@ std::size_t Session::room() const {
   if (logging_out_ || leave_by_ms_ || queue_bytes_ >= kMostQueuedBytes) return 0;
   if (!serial_le(cmd_sn_, max_cmd_sn_)) return 0;
   return std::min<std::size_t>(max_cmd_sn_ - cmd_sn_ + 1, tasks_.size() - outstanding_);
+}
+
+std::uint32_t Session::unsolicited_bytes() const {
+  if (!negotiated_.initial_r2t) return negotiated_.first_burst_length;
+  return negotiated_.immediate_data ? std::min(negotiated_.first_burst_length, negotiated_.max_recv_data_segment_length) : 0;
 }
 
 void Session::push(const Header& header, std::uint32_t task, std::uint32_t offset, std::uint32_t length) {
@@ -112,9 +117,9 @@ void Session::submit(const Command& command, std::uint64_t now_ms) {
   outstanding_++;
 
   const std::uint32_t length = command.out.length;
-  const std::uint32_t unsolicited = std::min(length, negotiated_.first_burst_length);
+  const std::uint32_t unsolicited = std::min(length, unsolicited_bytes());
   const std::uint32_t immediate = negotiated_.immediate_data ? std::min(unsolicited, negotiated_.max_recv_data_segment_length) : 0;
-  const std::uint32_t follows = negotiated_.initial_r2t ? 0 : unsolicited - immediate;
+  const std::uint32_t follows = unsolicited - immediate;
 
   ScsiCommand pdu;
   pdu.final = follows == 0;
@@ -369,19 +374,8 @@ Burst Session::next_burst(std::span<iovec> room) const {
             at -= part.length;
             continue;
           }
-          const std::uint32_t piece = std::min(left, part.length - at);
-          if (part.mapped == nullptr || piece >= kSendfileLeast) {
-            from_file(part.file_offset + at, piece);
-            return burst;
-          }
-          if (burst.count + 2 > room.size()) {
-            burst.more = true;
-            return burst;
-          }
-          put(part.mapped + at, piece);
-          left -= piece;
-          at = 0;
-          if (left == 0) break;
+          from_file(part.file_offset + at, std::min(left, part.length - at));
+          return burst;
         }
       }
       skip = 0;

@@ -52,8 +52,8 @@ class Session {
   [[nodiscard]] std::size_t room() const;
   [[nodiscard]] std::size_t outstanding() const { return outstanding_; }
   void submit(const Command& command, std::uint64_t now_ms);
-  /// The longest data segment that the target takes.
-  [[nodiscard]] std::uint32_t max_segment() const { return negotiated_.max_recv_data_segment_length; }
+  /// How much of a command's data the target takes before it has asked for any.
+  [[nodiscard]] std::uint32_t unsolicited_bytes() const;
 
   /// Asks the target for a sign of life.
   void ping(std::uint64_t now_ms);

@@ -3,7 +3,6 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <sys/sendfile.h>
 #include <sys/socket.h>
 
 #include <cerrno>
@@ -55,10 +54,9 @@ Result<std::size_t> Socket::send(ByteSpan bytes) const {
   return std::unexpected(lost("the connection to the target broke while sending", errno));
 }
 
-Result<std::size_t> Socket::send(const Burst& burst, std::span<const iovec> vectors) const {
+Result<std::size_t> Socket::send(const Burst& burst, std::span<const iovec> vectors) {
   if (burst.file >= 0) {
-    auto offset = static_cast<off_t>(burst.file_offset);
-    const auto count = ::sendfile(fd_.get(), burst.file, &offset, burst.file_length);
+    const auto count = pages_.send(fd_.get(), burst.file, burst.file_offset, burst.file_length);
     if (count > 0) return static_cast<std::size_t>(count);
     if (count == 0) return fail(FaultKind::malformed, "image.truncated", "the image file became shorter while it was streamed");
     if (errno == EAGAIN || errno == EINTR) return 0;
@@ -71,9 +69,21 @@ Result<std::size_t> Socket::send(const Burst& burst, std::span<const iovec> vect
   const auto count = ::sendmsg(fd_.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT | (burst.more ? MSG_MORE : 0));
   if (count >= 0) return static_cast<std::size_t>(count);
   if (errno == EAGAIN || errno == EINTR) return 0;
-  // Mapped pages of a file that shrank or cannot be read: the kernel's copy faults, nobody gets a signal.
-  if (errno == EFAULT) return fail(FaultKind::storage, "image.read", "the image cannot be read, or became shorter while it was streamed");
   return std::unexpected(lost("the connection to the target broke while sending", errno));
+}
+
+void Socket::cork() {
+  if (!corked_) set_corked(true);
+}
+
+void Socket::uncork() {
+  if (corked_) set_corked(false);
+}
+
+void Socket::set_corked(bool corked) {
+  const int value = corked ? 1 : 0;
+  ::setsockopt(fd_.get(), IPPROTO_TCP, TCP_CORK, &value, sizeof value);
+  corked_ = corked;
 }
 
 void Socket::drop_unsent() const {

@@ -5,6 +5,7 @@
 
 #include "bytes/fault.hpp"
 #include "bytes/unique_fd.hpp"
+#include "iscsi/page_pipe.hpp"
 #include "iscsi/session.hpp"
 
 namespace ironrack::iscsi {
@@ -19,7 +20,11 @@ class Socket {
 
   /// Bytes that the kernel took; 0 when it takes none now.
   Result<std::size_t> send(ByteSpan bytes) const;
-  Result<std::size_t> send(const Burst& burst, std::span<const iovec> vectors) const;
+  Result<std::size_t> send(const Burst& burst, std::span<const iovec> vectors);
+
+  /// Holds back what does not fill a packet until uncork(): bytes of a file leave in full packets, though PDUs begin and end between them.
+  void cork();
+  void uncork();
 
   /// Bytes received; 0 when there are none now. A closed connection is a fault.
   Result<std::size_t> receive(std::span<std::byte> room) const;
@@ -31,7 +36,11 @@ class Socket {
 
  private:
   explicit Socket(UniqueFd fd) : fd_(std::move(fd)) {}
+  void set_corked(bool corked);
+
   UniqueFd fd_;
+  PagePipe pages_;
+  bool corked_ = false;
 };
 
 }  // namespace ironrack::iscsi

@@ -6,24 +6,6 @@
 
 namespace ironrack::pipeline {
 
-Block::~Block() {
-  for (const auto& [address, length] : mappings_) ::munmap(address, length);
-}
-
-bool Block::map() {
-  if (mapped) return true;
-  for (auto& part : parts) {
-    const auto skew = part.file_offset % kAlignment;
-    const auto length = static_cast<std::size_t>(part.length + skew);
-    void* address = ::mmap(nullptr, length, PROT_READ, MAP_SHARED, file, static_cast<off_t>(part.file_offset - skew));
-    if (address == MAP_FAILED) return false;  // it goes out by sendfile then
-    mappings_.push_back({address, length});
-    part.mapped = static_cast<const std::byte*>(address) + skew;
-  }
-  mapped = true;
-  return true;
-}
-
 std::optional<std::uint32_t> Block::checksum_of(std::uint64_t begin, std::uint32_t count) const {
   auto at = begin - offset;
   if (kind == BlockKind::memory) return crc32c(0, {memory.get() + at, count});

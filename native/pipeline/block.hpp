@@ -14,20 +14,18 @@ namespace ironrack::pipeline {
 
 /// Block boundaries lie at multiples of this, whatever the sector size of a target.
 inline constexpr std::uint64_t kAlignment = 4096;
-/// The data of one write command.
+/// The data of one write command that the target takes without asking for it.
 inline constexpr std::uint32_t kCommandBytes = 262144;
+/// The most data of one that it has to ask for, and of a block that lies in the file.
+inline constexpr std::uint32_t kMostCommandBytes = 1 << 20;
 
 enum class BlockKind : std::uint8_t { zero, memory, file };
 enum class BlockState : std::uint8_t { pending, ready, failed };
 
 struct Block {
   Block() = default;
-  ~Block();
   Block(const Block&) = delete;
   Block& operator=(const Block&) = delete;
-
-  /// Maps the parts of a file block, for targets that take only short PDUs. Only by the thread that sends.
-  bool map();
 
   /// CRC32C of [begin, begin + count) of the disk, which lies in this block; nothing when its file does not give the bytes. Not for zeroes.
   [[nodiscard]] std::optional<std::uint32_t> checksum_of(std::uint64_t begin, std::uint32_t count) const;
@@ -44,7 +42,6 @@ struct Block {
   // file
   int file = -1;
   std::vector<iscsi::FilePart> parts;
-  bool mapped = false;
 
   // when asked for
   std::vector<std::uint32_t> piece_checksums;  // CRC32C of each kChecksumPiece, those behind the end included
@@ -52,13 +49,6 @@ struct Block {
 
   std::atomic<BlockState> state = BlockState::pending;
   Fault fault;  // when failed
-
- private:
-  struct Mapping {
-    void* address;
-    std::size_t length;
-  };
-  std::vector<Mapping> mappings_;
 };
 
 using BlockRef = std::shared_ptr<Block>;

@@ -13,9 +13,9 @@ void DiskWriter::adopt(const std::vector<Interval>& extents) {
   for (const auto& [begin, end] : extents) done_.add(begin, end);
 }
 
-std::uint32_t DiskWriter::command_bytes() const {
-  if (disk_.limits.maximum_transfer_blocks == 0) return kCommandBytes;
-  return static_cast<std::uint32_t>(std::min<std::uint64_t>(kCommandBytes, std::uint64_t{disk_.limits.maximum_transfer_blocks} * disk_.capacity.block_size));
+std::uint32_t DiskWriter::within_limits(std::uint32_t bytes) const {
+  if (disk_.limits.maximum_transfer_blocks == 0) return bytes;
+  return static_cast<std::uint32_t>(std::min<std::uint64_t>(bytes, std::uint64_t{disk_.limits.maximum_transfer_blocks} * disk_.capacity.block_size));
 }
 
 std::optional<Work> DiskWriter::next() {
@@ -67,7 +67,7 @@ std::optional<Work> DiskWriter::part_of_block() {
     current_.reset();
     return std::nullopt;
   }
-  const auto length = std::min<std::uint64_t>(gap.end - gap.begin, command_bytes());
+  const auto length = std::min<std::uint64_t>(gap.end - gap.begin, within_limits(most_bytes_));
   current_at_ = gap.begin + length;
   return Work{.kind = WorkKind::write, .offset = gap.begin, .length = disk_.round_up(length), .block = current_};
 }

@@ -18,6 +18,8 @@ class DiskWriter {
 
   /// The disk is known; before anything else.
   void use(const Disk& disk);
+  /// The longest write of data, from now on.
+  void write_at_most(std::uint32_t bytes) { most_bytes_ = bytes; }
   /// These bytes are on the disk already.
   void adopt(const std::vector<Interval>& extents);
 
@@ -40,7 +42,8 @@ class DiskWriter {
   [[nodiscard]] std::uint64_t written() const { return written_; }
   [[nodiscard]] std::uint64_t skipped() const { return skipped_; }
   [[nodiscard]] bool unmaps_by_write_same() const { return zero_method_ == ZeroMethod::write_same_unmap; }
-  [[nodiscard]] std::uint32_t command_bytes() const;
+  /// The longest command that reads or zeroes.
+  [[nodiscard]] std::uint32_t command_bytes() const { return within_limits(kCommandBytes); }
   [[nodiscard]] const std::optional<Fault>& source_fault() const { return source_fault_; }
   [[nodiscard]] const std::optional<Fault>& disk_fault() const { return disk_fault_; }
 
@@ -48,11 +51,13 @@ class DiskWriter {
   bool take_block();
   std::optional<Work> part_of_block();
   std::optional<Work> zeroes();
+  [[nodiscard]] std::uint32_t within_limits(std::uint32_t bytes) const;
   void note_done(std::uint64_t offset, std::uint64_t length, std::uint64_t& counter);
 
   const TargetPlan& plan_;
   Disk disk_;
   ZeroMethod zero_method_ = ZeroMethod::write;
+  std::uint32_t most_bytes_ = kCommandBytes;
   std::uint64_t cursor_ = 0;
   BlockRef current_;              // the block being split into commands
   std::uint64_t current_at_ = 0;  // how far

@@ -1,13 +1,19 @@
 #include "pipeline/extent_planner.hpp"
 
-#include <fcntl.h>
-
 #include <algorithm>
+
+#include "image/read_ahead.hpp"
 
 namespace ironrack::pipeline {
 namespace {
 
 constexpr std::uint64_t kReadAhead = 8 << 20;
+
+void cut_at(Block& block, std::uint64_t end) {
+  while (block.extents.back().offset >= end) block.extents.pop_back();
+  block.extents.back().length = end - block.extents.back().offset;
+  block.length = end - block.offset;
+}
 
 }  // namespace
 
@@ -22,7 +28,7 @@ Result<image::Extent> ExtentPlanner::extent_at(std::uint64_t offset) {
     if (!found) return found;
     current_ = *found;
     if (current_.kind == image::ExtentKind::file) {
-      ::posix_fadvise(parts_.source.file(), static_cast<off_t>(current_.file_offset), static_cast<off_t>(std::min(current_.length, kReadAhead)), POSIX_FADV_WILLNEED);
+      image::read_ahead(parts_.source.file(), current_.file_offset, std::min(current_.length, kReadAhead));
     }
     return current_;
   }
@@ -50,8 +56,11 @@ Result<BlockRef> ExtentPlanner::next_block(std::uint64_t offset) {
     }
   }
 
-  const auto limit = std::min(size_, align_down(offset, block_bytes_) + block_bytes_);
+  // What fits into a buffer; stored bytes, which need none, go on to a longer one.
+  const auto buffered = std::min(size_, align_down(offset, block_bytes_) + block_bytes_);
+  auto limit = std::max(buffered, std::min(size_, align_down(offset, kMostCommandBytes) + kMostCommandBytes));
   bool stored = true;
+  bool ends_stored = true;  // what follows is stored too, or a hole
   auto at = offset;
   while (at < limit) {
     auto extent = extent_at(at);
@@ -66,12 +75,22 @@ Result<BlockRef> ExtentPlanner::next_block(std::uint64_t offset) {
         end = std::min(end, run_begin);
       }
     }
-    if (extent->kind != image::ExtentKind::file) stored = false;
+    if (extent->kind != image::ExtentKind::file) {
+      if (at >= buffered) {
+        ends_stored = false;
+        break;
+      }
+      stored = false;
+      limit = buffered;
+      end = std::min(end, limit);
+    }
     extent->length = end - at;
     block->extents.push_back(*extent);
     at = end;
   }
   block->length = at - offset;
+  // Bytes that have to be put together in a buffer share it with the stored ones around them, so that blocks are the same in every pass.
+  if (at > buffered && (!ends_stored || at % kAlignment != 0)) cut_at(*block, align_down(at, block_bytes_));
 
   if (stored && block->length % kAlignment == 0) {
     block->kind = BlockKind::file;
@@ -81,9 +100,9 @@ Result<BlockRef> ExtentPlanner::next_block(std::uint64_t offset) {
       if (!parts.empty() && parts.back().file_offset + parts.back().length == extent.file_offset) {
         parts.back().length += static_cast<std::uint32_t>(extent.length);
       } else {
-        parts.push_back({extent.file_offset, static_cast<std::uint32_t>(extent.length), nullptr});
+        parts.push_back({extent.file_offset, static_cast<std::uint32_t>(extent.length)});
       }
-      ::posix_fadvise(block->file, static_cast<off_t>(extent.file_offset + kReadAhead), static_cast<off_t>(extent.length), POSIX_FADV_WILLNEED);
+      image::read_ahead(block->file, extent.file_offset + kReadAhead, extent.length);
     }
     block->extents = {};
     if (!parts_.checksums) block->state.store(BlockState::ready, std::memory_order_relaxed);

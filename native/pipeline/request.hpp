@@ -51,6 +51,15 @@ struct StreamRequest {
   std::uint64_t command_timeout_ms = 120000;  // for one command of a target that does answer pings
 };
 
+inline constexpr std::size_t kMostTargets = 64;  // of one job
+
+/// Refuses what cannot be asked for.
+Result<void> check(const TargetRequest& target);
+Result<void> check(const StreamRequest& request);
+
+/// Which image this is, and by which policy: an earlier job's work counts only when it is the same in every respect.
+std::string image_identity(const StreamRequest& request, const image::FileIdentity& file, std::uint64_t virtual_size);
+
 struct TargetSuccess {
   std::uint64_t bytes = 0;
   std::uint64_t skipped = 0;

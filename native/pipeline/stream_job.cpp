@@ -1,15 +1,11 @@
 #include "pipeline/stream_job.hpp"
 
 #include <fcntl.h>
-#include <sys/epoll.h>
-#include <sys/resource.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <chrono>
 #include <random>
-#include <set>
 #include <thread>
 
 #include "image/packed.hpp"
@@ -17,12 +13,12 @@
 #include "pipeline/file_checksum.hpp"
 #include "pipeline/packed_planner.hpp"
 #include "pipeline/pipe_signal_guard.hpp"
+#include "pipeline/socket_watch.hpp"
 #include "pipeline/target.hpp"
 
 namespace ironrack::pipeline {
 namespace {
 
-constexpr std::size_t kMostTargets = 64;
 constexpr std::size_t kMostBlocks = 128;          // on the carousel
 constexpr std::uint64_t kTickMs = 50;
 constexpr std::uint64_t kProgressMs = 250;
@@ -54,36 +50,6 @@ std::size_t window_bytes(std::size_t targets) { return targets <= 2 ? 8 << 20 : 
 /// The pool holds all windows, and something to go on with when all of them stand still.
 std::size_t pool_buffers(std::size_t targets, std::size_t bytes, std::size_t spare_bytes) { return (window_bytes(targets) * targets + spare_bytes) / bytes; }
 
-/// Which image this is, and by which policy: an earlier job's work counts only when it is the same in every respect.
-std::string image_identity(const StreamRequest& request, const image::FileIdentity& file, std::uint64_t virtual_size) {
-  constexpr const char* kPolicies[] = {"disk-is-blank", "discard", "write-zeroes"};
-  return request.source.format + " " + std::to_string(virtual_size) + " in " + std::to_string(file.size) + " of " + std::to_string(file.modified_s) + "." + std::to_string(file.modified_ns) + " " +
-         kPolicies[static_cast<int>(request.policy)] + (request.source.checksum ? " " + request.source.checksum->algorithm + ":" + request.source.checksum->value : "");
-}
-
-Result<void> check(const TargetRequest& target) {
-  if (target.iqn.empty() || target.initiator_iqn.empty()) return fail(FaultKind::invalid, "stream.no-name", "target and initiator need names");
-  if (target.lun > 16383) return fail(FaultKind::invalid, "stream.lun", "a LUN is at most 16383");
-  return {};
-}
-
-Result<void> check(const StreamRequest& request) {
-  if (request.targets.empty()) return fail(FaultKind::invalid, "stream.no-target", "a stream needs a target");
-  if (request.targets.size() > kMostTargets) return fail(FaultKind::invalid, "stream.too-many-targets", "a stream goes to at most 64 targets");
-  for (const auto& target : request.targets) {
-    if (auto checked = check(target); !checked) return checked;
-  }
-  if (const auto& checksum = request.source.checksum) {
-    const auto& [algorithm, value] = *checksum;
-    const std::size_t digits = algorithm == "md5" ? 32 : algorithm == "sha256" ? 64 : algorithm == "sha512" ? 128 : 0;
-    if (digits == 0) return fail(FaultKind::unsupported, "digest.unknown", "images cannot be checked with " + algorithm);
-    if (value.size() != digits || value.find_first_not_of("0123456789abcdef") != std::string::npos) {
-      return fail(FaultKind::invalid, "stream.checksum", "the checksum is not a lower-case hexadecimal " + algorithm);
-    }
-  }
-  return {};
-}
-
 }  // namespace
 
 /// Everything that exists only while a job runs. Members are destroyed in reverse: targets let go of blocks before the
@@ -108,9 +74,7 @@ struct StreamJob::Running {
   std::vector<std::unique_ptr<Target>> targets;
   std::vector<std::shared_ptr<const TargetResult>> ends;  // of targets whose end holds
   iscsi::Isid isid = random_isid();
-  UniqueFd epoll;
-  std::vector<std::uint64_t> registered;   // socket number of each target in epoll
-  std::vector<std::uint32_t> interest;     // events registered
+  SocketWatch watch;
   bool started = false;
   std::uint64_t first_ready_ms = 0;
   std::uint64_t starved_since_ms = 0;
@@ -144,7 +108,6 @@ struct StreamJob::Running {
   void add_target(TargetRequest request, std::uint64_t now);
   void read_mail(std::uint64_t now);
   Result<bool> settle();
-  void register_sockets();
   void begin_pass(const IntervalSet& wanted);
   void start_when_ready(std::uint64_t now);
   std::optional<Fault> advance(std::uint64_t now);
@@ -227,11 +190,7 @@ Result<void> StreamJob::Running::prepare() {
   make_planner();
   pool->allow(pool_buffers(count, pool->buffer_size(), spare_bytes));
 
-  epoll = UniqueFd(::epoll_create1(EPOLL_CLOEXEC));
-  if (!epoll) return std::unexpected(system_fault(FaultKind::internal, "stream.epoll", "no epoll", errno));
-  epoll_event event{.events = EPOLLIN, .data = {.u64 = UINT64_MAX}};
-  ::epoll_ctl(epoll.get(), EPOLL_CTL_ADD, job.wakeup_.fd(), &event);
-
+  if (auto opened = watch.open(job.wakeup_); !opened) return opened;
   for (auto& target : request.targets) add_target(std::move(target), now_ms());
   request.targets.clear();
   return {};
@@ -244,8 +203,6 @@ void StreamJob::Running::add_target(TargetRequest request, std::uint64_t now) {
   own[5] = static_cast<std::byte>(number);
   targets.push_back(std::make_unique<Target>(std::move(request), plan, own, now));
   ends.emplace_back();
-  registered.push_back(0);
-  interest.push_back(0);
 }
 
 void StreamJob::Running::read_mail(std::uint64_t now) {
@@ -288,6 +245,7 @@ Result<bool> StreamJob::Running::settle() {
 void StreamJob::Running::begin_pass(const IntervalSet& wanted) {
   if (planning.joinable()) planning.join();
   carousel->begin_pass();
+  carousel->want_notice();  // nobody has looked for blocks yet
   planning_over.store(false, std::memory_order_relaxed);
   planning = std::thread([this, wanted] {
     auto passed = planner->run_pass(wanted);
@@ -316,21 +274,6 @@ void StreamJob::Running::start_when_ready(std::uint64_t now) {
   // What all have from an earlier job need not be laid out, unless its checksums are wanted.
   if (plan.verify == Verify::read_back) wanted.add(0, plan.virtual_size);
   begin_pass(wanted);
-}
-
-void StreamJob::Running::register_sockets() {
-  for (std::size_t i = 0; i < targets.size(); i++) {
-    const auto& target = *targets[i];
-    const int fd = target.fd();
-    if (fd < 0) continue;  // a closed socket left epoll by itself
-    const std::uint32_t events = EPOLLIN | (target.wants_to_write() ? static_cast<std::uint32_t>(EPOLLOUT) : 0u);
-    const bool fresh = registered[i] != target.socket_number();
-    if (!fresh && interest[i] == events) continue;
-    epoll_event event{.events = events, .data = {.u64 = i}};
-    ::epoll_ctl(epoll.get(), fresh ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd, &event);
-    registered[i] = target.socket_number();
-    interest[i] = events;
-  }
 }
 
 void StreamJob::Running::collect_records(std::uint64_t end) {
@@ -424,25 +367,14 @@ Result<void> StreamJob::Running::loop() {
   for (auto& target : targets) target->begin(now);
   std::uint64_t ticked = now;
   std::uint64_t reported = now;
-  std::array<epoll_event, kMostTargets + 1> events;
   while (true) {
-    register_sockets();
     const auto wait = static_cast<int>(kTickMs - std::min(kTickMs, now - ticked));
-    const int count = ::epoll_wait(epoll.get(), events.data(), static_cast<int>(events.size()), wait);
+    const auto events = watch.wait(targets, wait);
     now = now_ms();
-    bool notified = false;
-    for (int i = 0; i < count; i++) {
-      const auto which = events[static_cast<std::size_t>(i)].data.u64;
-      if (which == UINT64_MAX) {
-        job.wakeup_.clear();
-        notified = true;
-      } else {
-        targets[which]->on_socket(events[static_cast<std::size_t>(i)].events, now);
-      }
-    }
+    for (const auto& [target, what] : events.sockets) targets[target]->on_socket(what, now);
     if (job.cancelled_.load(std::memory_order_acquire)) return std::unexpected(cancelled_fault());
     if (auto fault = image_fault()) return std::unexpected(std::move(*fault));
-    if (notified) {
+    if (events.woken) {
       read_mail(now);
       for (auto& target : targets) target->pump(now);
     }

@@ -19,8 +19,9 @@ constexpr std::uint64_t kFirstContactMs = 10000;  // for a target to appear
 constexpr std::uint64_t kComeBackMs = 30000;      // for a lost target to appear again, or a busy one to take something
 constexpr std::uint64_t kLogoutMs = 2000;
 constexpr int kMostAttempts = 10;
-constexpr int kTurns = 32;                  // of filling and sending before others get their turn
-constexpr std::uint32_t kShortPdu = 32768;  // a target that takes only shorter ones gets file bytes from a mapping
+constexpr int kTurns = 32;                 // of filling and sending before others get their turn
+constexpr std::size_t kLeastCommands = 8;   // that a target's window has room for
+constexpr std::uint32_t kSampleBytes = 262144;
 
 Fault timeout(const char* code, const char* message) { return Fault{FaultKind::timeout, code, message, Retry::later, {}}; }
 
@@ -103,6 +104,9 @@ void Target::on_socket(std::uint32_t events, std::uint64_t now_ms) {
   }
   if (state_ == State::connecting && session() != nullptr) {
     route_.arrived();
+    // Whole commands that need not be asked for come first. Where they must, longer ones make for fewer questions and answers.
+    const auto unasked = session()->unsolicited_bytes() >= kCommandBytes;
+    writer_.write_at_most(unasked ? kCommandBytes : static_cast<std::uint32_t>(std::clamp<std::size_t>(plan_.window_bytes / kLeastCommands, kCommandBytes, kMostCommandBytes)));
     probe_ = DiskProbe();
     enter(State::probing, now_ms);
     give({.kind = WorkKind::probe}, now_ms);
@@ -199,7 +203,7 @@ void Target::submit(std::uint32_t slot, std::uint64_t now_ms) {
 }
 
 CommandForm Target::command_form() const {
-  return {disk_->capacity.block_size, writer_.command_bytes(), link_->session()->max_segment() < kShortPdu, writer_.unmaps_by_write_same(), short_synchronize_};
+  return {disk_->capacity.block_size, writer_.command_bytes(), writer_.unmaps_by_write_same(), short_synchronize_};
 }
 
 void Target::take_completions(std::uint64_t now_ms) {
@@ -344,7 +348,7 @@ void Target::begin_checkpoint(std::uint64_t now_ms) {
 }
 
 void Target::take_sample(const Work& work) {
-  const auto length = static_cast<std::uint32_t>(std::min(work.length, plan_.virtual_size - work.offset));
+  const auto length = static_cast<std::uint32_t>(std::min({work.length, std::uint64_t{kSampleBytes}, plan_.virtual_size - work.offset}));
   if (const auto checksum = work.block->checksum_of(work.offset, length)) checkpointer_.add_sample({work.offset, length, *checksum});
 }
 

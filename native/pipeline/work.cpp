@@ -8,7 +8,7 @@ namespace {
 
 alignas(4096) constinit const std::array<std::byte, kCommandBytes> kZeros{};
 
-void refer_to_block(iscsi::Command& command, const Work& work, bool map_files) {
+void refer_to_block(iscsi::Command& command, const Work& work) {
   auto& block = *work.block;
   command.out.begin = static_cast<std::uint32_t>(work.offset - block.offset);
   command.out.length = static_cast<std::uint32_t>(work.length);
@@ -19,7 +19,6 @@ void refer_to_block(iscsi::Command& command, const Work& work, bool map_files) {
     command.out.memory_in_file = block.pool->file_offset(block.memory.get());
     return;
   }
-  if (map_files) block.map();
   command.out.file = block.file;
   command.out.parts = block.parts;
 }
@@ -46,7 +45,7 @@ iscsi::Command command_for(Work& work, const CommandForm& form) {
     case WorkKind::probe: break;
     case WorkKind::write:
       command.cdb = iscsi::write_16(lba, blocks);
-      refer_to_block(command, work, form.map_files);
+      refer_to_block(command, work);
       break;
     case WorkKind::write_zeroes:
       command.cdb = iscsi::write_16(lba, blocks);

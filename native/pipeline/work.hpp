@@ -31,8 +31,7 @@ struct Work {
 /// How a disk wants its commands.
 struct CommandForm {
   std::uint32_t block_size = 512;
-  std::uint32_t command_bytes = 0;  // the most that one command moves
-  bool map_files = false;           // a target that takes only short PDUs gets file bytes from a mapping
+  std::uint32_t command_bytes = 0;  // the most that one command reads
   bool unmap_by_write_same = false;
   bool short_synchronize = false;   // the device knows SYNCHRONIZE CACHE(10) only
 };

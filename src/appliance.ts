@@ -367,7 +367,7 @@ async function openBootServices(
   const tellCertificate = (read: Certificate): void => {
     const fields = { file: boot.httpsCertFile ?? "", valid_to: read.own.validTo };
     log.info("http.certificate", fields);
-    for (const reason of certificateDoubts(read, address, clock.wall()))
+    for (const reason of certificateDoubts(read, config, clock.wall()))
       log.warn("http.certificate", { ...fields, reason });
   };
   if (certificate !== null) tellCertificate(certificate);

@@ -110,10 +110,11 @@ function examineNodes(nodes: readonly JsonObject[]): readonly Finding[] {
   return findings.length > 0 ? findings : [good("nodes", `${nodes.length}, none failed`)];
 }
 
-function examineCertificate({ boot }: Config, clock: Clock): readonly Finding[] {
+function examineCertificate(config: Config, clock: Clock): readonly Finding[] {
+  const { boot } = config;
   const { certificate } = readCertificate(boot, "optional");
   if (certificate === null) return [];
-  const doubts = certificateDoubts(certificate, boot.address.address, clock.wall());
+  const doubts = certificateDoubts(certificate, config, clock.wall());
   return doubts.length === 0
     ? [good("certificate", `${boot.httpsCertFile} is valid until ${certificate.own.validTo}`)]
     : doubts.map((doubt) => warning("certificate", `${boot.httpsCertFile}: ${doubt}`));

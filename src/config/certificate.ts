@@ -1,6 +1,6 @@
 import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
 import { readFileSync, statSync } from "node:fs";
-import type { Ipv4Address } from "../core/brand.ts";
+import { isIP } from "node:net";
 import { Secret } from "../core/secret.ts";
 import type { Config } from "./config.ts";
 import { ConfigFault, type ConfigProblem } from "./load.ts";
@@ -46,16 +46,31 @@ export function readCertificate(
 const DAY_MS = 86_400_000;
 const SOON_DAYS = 14;
 
-/** What a machine that loads from `address` would not like about the certificate at this instant. */
-export function certificateDoubts({ own }: Certificate, address: Ipv4Address, now: Date): readonly string[] {
+/** What machines that load from us would not like about the certificate at this instant. */
+export function certificateDoubts(
+  { own }: Certificate,
+  config: Pick<Config, "boot" | "dhcp6">,
+  now: Date,
+): readonly string[] {
   const doubts: string[] = [];
   const left_ms = Date.parse(own.validTo) - now.getTime();
   if (left_ms <= 0) doubts.push(`it expired on ${own.validTo}`);
   else if (left_ms < SOON_DAYS * DAY_MS) doubts.push(`it expires on ${own.validTo}`);
   if (Date.parse(own.validFrom) > now.getTime()) doubts.push(`it is valid only from ${own.validFrom} on`);
-  if (own.checkIP(address) === undefined)
-    doubts.push(`it does not name ${address} as an IP address in subjectAltName, by which machines ask`);
+  for (const host of askedHosts(config)) {
+    const isAddress = isIP(host) !== 0;
+    if ((isAddress ? own.checkIP(host) : own.checkHost(host)) !== undefined) continue;
+    const kind = isAddress ? "an IP address" : "a DNS name";
+    doubts.push(`it does not name ${host} as ${kind} in subjectAltName, by which machines ask`);
+  }
   return doubts;
+}
+
+/** What machines ask by at each address that boot HTTP listens at: that address, or the name which URLs have in its place. */
+function askedHosts({ boot, dhcp6 }: Pick<Config, "boot" | "dhcp6">): readonly string[] {
+  const { enabled, address, bootHost } = dhcp6;
+  if (!enabled || address === null) return [boot.address.address];
+  return [boot.address.address, bootHost?.replace(/^\[|\]$/g, "") ?? address.address];
 }
 
 const PEM_CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;

@@ -3,7 +3,6 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { parseIpv4Address } from "../../../src/core/brand.ts";
 import { certificateDoubts, loadCertificate } from "../../../src/config/certificate.ts";
 import { checkWithFiles } from "../../../src/config/check.ts";
 import { loadConfig, problemLine } from "../../../src/config/load.ts";
@@ -38,21 +37,42 @@ function scratch(name: string, text: string): string {
 
 test("a certificate with its key is read, and has no doubts about itself", () => {
   assert.equal(problems(good.cert, good.key), "");
-  const certificate = loadCertificate(loadConfig(configure(good.cert, good.key)).boot);
+  const config = loadConfig(configure(good.cert, good.key));
+  const certificate = loadCertificate(config.boot);
   assert.ok(certificate !== null);
   assert.match(certificate.cert, /BEGIN CERTIFICATE/);
   assert.equal(JSON.stringify(certificate.key), '"***"');
   const in6Hours = new Date(Date.parse(certificate.own.validFrom) + 6 * 3_600_000);
-  const address = parseIpv4Address("10.20.0.1");
-  assert.match(certificateDoubts(certificate, address, in6Hours).join(), /^it expires on [^,]+$/);
+  assert.match(certificateDoubts(certificate, config, in6Hours).join(), /^it expires on [^,]+$/);
   const nextYear = new Date(Date.parse(certificate.own.validFrom) + 366 * 86_400_000);
-  assert.match(certificateDoubts(certificate, address, nextYear).join(), /^it expired on /);
+  assert.match(certificateDoubts(certificate, config, nextYear).join(), /^it expired on /);
   const lastYear = new Date(Date.parse(certificate.own.validFrom) - 366 * 86_400_000);
-  assert.match(certificateDoubts(certificate, address, lastYear).join(), /^it is valid only from /);
-  assert.match(
-    certificateDoubts(certificate, parseIpv4Address("10.20.0.2"), in6Hours).join("\n"),
-    /it does not name 10\.20\.0\.2/,
-  );
+  assert.match(certificateDoubts(certificate, config, lastYear).join(), /^it is valid only from /);
+});
+
+test("a certificate is doubted that does not name what machines ask by, at each address that HTTPS listens at", () => {
+  const unnamed = (alternativeName: string, dhcp6 = ""): string => {
+    const { cert, key } = authority.issue("named", alternativeName, 100);
+    const config = loadConfig(configure(cert, key, dhcp6));
+    const certificate = loadCertificate(config.boot);
+    assert.ok(certificate !== null);
+    return certificateDoubts(certificate, config, new Date(Date.parse(certificate.own.validFrom) + 1000)).join("\n");
+  };
+  const reason = (what: string): string => `it does not name ${what} in subjectAltName, by which machines ask`;
+  const ipv6 = '[dhcp6]\nenabled = true\naddress = "fd20::1/64"\n';
+  assert.equal(unnamed("IP:10.20.0.1"), "");
+  assert.equal(unnamed("IP:10.20.0.9"), reason("10.20.0.1 as an IP address"));
+  assert.equal(unnamed("IP:10.20.0.1,IP:fd20::1"), "");
+  assert.equal(unnamed("IP:10.20.0.1,IP:fd20:0::1", ipv6), "");
+  assert.equal(unnamed("IP:10.20.0.1", ipv6), reason("fd20::1 as an IP address"));
+  assert.equal(unnamed("IP:fd20::1", ipv6), reason("10.20.0.1 as an IP address"));
+  assert.equal(unnamed("IP:10.20.0.1", ipv6.replace("true", "false")), "");
+  const named = `${ipv6}boot_host = "boot.rack.example.org"\n`;
+  assert.equal(unnamed("IP:10.20.0.1,DNS:boot.rack.example.org", named), "");
+  assert.equal(unnamed("IP:10.20.0.1,IP:fd20::1", named), reason("boot.rack.example.org as a DNS name"));
+  const bracketed = `${ipv6}boot_host = "[fd20::2]"\n`;
+  assert.equal(unnamed("IP:10.20.0.1,IP:fd20::2", bracketed), "");
+  assert.equal(unnamed("IP:10.20.0.1,IP:fd20::1", bracketed), reason("fd20::2 as an IP address"));
 });
 
 test("every mistake names the key and the file", () => {

@@ -79,6 +79,9 @@ async function run(config: Config): Promise<number> {
   });
   // A bug in one callback must not end the work on every other machine; it is logged with its stack.
   process.on("unhandledRejection", (reason) => log.error("daemon.bug", { reason: String(reason) }, reason));
+  // From the first moment on: without a handler SIGHUP would end the process.
+  let reload = (): void => {};
+  process.on("SIGHUP", () => reload());
   log.info("daemon.starting", { version: VERSION, name: config.appliance.name });
   let appliance: Appliance;
   try {
@@ -92,11 +95,10 @@ async function run(config: Config): Promise<number> {
     process.stderr.write(`ironrackd: ${error instanceof Error ? error.message : String(error)}\n`);
     return 1;
   }
-  const reload = (): void => appliance.reload();
-  process.on("SIGHUP", reload);
+  reload = () => appliance.reload();
   const signal = await stop;
   log.info("daemon.stopping", { reason: signal });
-  process.off("SIGHUP", reload);
+  reload = () => {};
   await appliance[Symbol.asyncDispose]();
   log.info("daemon.stopped");
   return 0;

@@ -12,6 +12,8 @@ import { Gate, Tgtd } from "./tgtd.ts";
 
 const MIB = 2 ** 20;
 const IMAGE_BYTES = 24 * MIB;
+/** Half of the image, and more than the 8 MiB that are on the way at once: some of it is acknowledged. */
+const BEGINNING = 12 * MIB;
 const CYCLES = 1000;
 
 describe("shared streams", () => {
@@ -63,7 +65,7 @@ describe("shared streams", () => {
   test("who wants an image that is being written joins that stream, gets all of it, and waits for nobody", async () => {
     blank();
     const streams = new SharedStreams();
-    await using gate = await Gate.before(first(), 2 * MIB);
+    await using gate = await Gate.before(first(), BEGINNING);
     const { written: slow } = await begun(streams, gate, { signal: never });
     const late = await streams.write(content, second(), { signal: never });
     assert.equal(late.joined, true);
@@ -77,8 +79,8 @@ describe("shared streams", () => {
   test("a cancel or a fault of one leaves the others of its stream alone", async () => {
     blank();
     const streams = new SharedStreams();
-    await using gate = await Gate.before(first(), 2 * MIB);
-    await using other = await Gate.before(second(), 2 * MIB);
+    await using gate = await Gate.before(first(), BEGINNING);
+    await using other = await Gate.before(second(), BEGINNING);
     const controller = new AbortController();
     const { written: cancelled } = await begun(streams, gate, { signal: controller.signal });
     const { written } = await begun(streams, other, { signal: never });
@@ -95,7 +97,7 @@ describe("shared streams", () => {
 
   test("another policy, or a file that changed, is another stream", async () => {
     const streams = new SharedStreams();
-    await using gate = await Gate.before(first(), 2 * MIB);
+    await using gate = await Gate.before(first(), BEGINNING);
     const { written } = await begun(streams, gate, { signal: never });
     const alone = await streams.write({ ...content, policy: "discard" }, second(), { signal: never });
     assert.equal(alone.joined, false);
@@ -107,7 +109,7 @@ describe("shared streams", () => {
 
   test("a stream goes on from its checkpoint, and from the beginning when that is of nothing or of another disk", async () => {
     blank();
-    await using gate = await Gate.before({ ...first(), checkpoints: true }, 12 * MIB);
+    await using gate = await Gate.before({ ...first(), checkpoints: true }, BEGINNING);
     const controller = new AbortController();
     const checkpoint = await new Promise<Checkpoint>((resolve, reject) => {
       new SharedStreams()

@@ -8,19 +8,32 @@ import tempfile
 from .setting import IMAGE_BYTES, MIB, SEED, directory, path, run
 
 
+# Rules cut wires and flip bits after the first mebibyte at the latest.
+LEAST_DATA = 2 * MIB
+
+
+def lay_out(rng):
+    """Where the disk's patches lie: (at, length, kind), at odd offsets with gaps of all sizes between them."""
+    patches = []
+    at = 0
+    while at < IMAGE_BYTES:
+        length = min(rng.choice([1, 511, 4096, 5000, 70000, 300000, 900000]), IMAGE_BYTES - at)
+        patches.append((at, length, rng.choices(["noise", "pattern", "zeroes"], [5, 3, 2])[0]))
+        at += length + rng.choice([0, 100, 4096, 65536, 200000, 1500000])
+    return patches
+
+
 def make_raw():
-    """Data, runs of zeroes that are stored, and holes of all sizes, at odd offsets."""
+    """Data, runs of zeroes that are stored, and holes."""
     rng = random.Random(SEED)
+    patches = []
+    while sum(length for _, length, kind in patches if kind != "zeroes") < LEAST_DATA:
+        patches = lay_out(rng)
     with open(path("raw"), "wb") as file:
-        file.truncate(IMAGE_BYTES)
-        at = 0
-        while at < IMAGE_BYTES:
-            length = min(rng.choice([1, 511, 4096, 5000, 70000, 300000, 900000]), IMAGE_BYTES - at)
+        for at, length, kind in patches:
             file.seek(at)
-            kind = rng.random()
-            file.write(rng.randbytes(length) if kind < 0.5 else b"ironrack" * (length // 8 + 1) if kind < 0.8 else bytes(length))
-            file.truncate(IMAGE_BYTES)
-            at += length + rng.choice([0, 100, 4096, 65536, 200000, 1500000])
+            file.write(rng.randbytes(length) if kind == "noise" else (b"ironrack" * (length // 8 + 1))[:length] if kind == "pattern" else bytes(length))
+        file.truncate(IMAGE_BYTES)
         file.seek(IMAGE_BYTES - 700)
         file.write(rng.randbytes(700))
 

@@ -11,7 +11,8 @@ from disk_bench.tool import stream
 @rule("a wire that is cut at random places: the stream reconnects and every byte arrives")
 def _():
     rng = random.Random(SEED + 2)
-    limits = [rng.randrange(100, 3 * MIB) for _ in range(6)]
+    # The first before what the smaller image has to send is through.
+    limits = [rng.randrange(100, MIB), *(rng.randrange(100, 3 * MIB) for _ in range(5))]
     def meddle(data, towards, total, connection):
         limit = limits[connection - 1] if towards and connection <= len(limits) else None
         if limit is not None and total + len(data) > limit:

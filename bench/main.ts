@@ -21,21 +21,39 @@ const benches: readonly {
   { name: "iscsi", run: benchIscsi },
 ];
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    only: { type: "string", multiple: true, default: [] },
-    rounds: { type: "string", default: "3" },
-    json: { type: "boolean", default: false },
-  },
-});
+const NAMES = benches.map((each) => each.name).join("|");
+const USAGE = `usage: npm run bench -- ${NAMES} [--only WORD]... [--rounds N] [--json]
+
+  --only WORD   only cases with this word in their names; words after the name choose peers and cases too
+  --rounds N    how often each side of a case of iscsi runs; the middle one counts (default 3)
+  --json        a line a case: {name, ours, peer, unit, ratio, cpu_ratio, goal, ok}; else a table at the end
+`;
+
+function wanted() {
+  try {
+    return parseArgs({
+      allowPositionals: true,
+      options: {
+        only: { type: "string", multiple: true, default: [] },
+        rounds: { type: "string", default: "3" },
+        json: { type: "boolean", default: false },
+        help: { type: "boolean", short: "h", default: false },
+      },
+    });
+  } catch (error) {
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n\n`);
+    return undefined;
+  }
+}
+
+const { values, positionals } = wanted() ?? { values: undefined, positionals: [] };
 const [name, ...words] = positionals;
 const bench = benches.find((each) => each.name === name);
-const rounds = Number(values.rounds);
-if (bench === undefined || !Number.isInteger(rounds) || rounds < 1) {
-  process.stderr.write(
-    `usage: npm run bench -- ${benches.map((each) => each.name).join("|")} [--only WORD]... [--rounds N] [--json]\n`,
-  );
+const rounds = Number(values?.rounds);
+if (values?.help === true) {
+  process.stdout.write(USAGE);
+} else if (values === undefined || bench === undefined || !Number.isInteger(rounds) || rounds < 1) {
+  process.stderr.write(USAGE);
   process.exitCode = 2;
 } else {
   const lines: Comparison[] = [];

@@ -49,6 +49,51 @@ test("over a wire that loses a fifth, every TFTP client gets the file whole", as
   );
 });
 
+/** Three of ten datagrams on the wire come twice or more, either way; what the server's transfers send is counted before. */
+const TWICE = [
+  { enter: "", device: "wire0" },
+  { enter: "ip netns exec site ", device: "eth0" },
+].flatMap(({ enter, device }) => [
+  `${enter}nft add table netdev twice`,
+  `${enter}nft add chain netdev twice leave '{ type filter hook egress device ${device} priority 0; }'`,
+  `${enter}nft add rule netdev twice leave meta l4proto udp numgen random mod 100 '<' 30 counter dup to ${device}`,
+]);
+const COUNT = [
+  "nft add table ip count",
+  "nft add counter ip count sent",
+  "nft add chain ip count leave '{ type filter hook output priority 0; }'",
+  "nft add rule ip count leave udp sport '>' 1023 counter name sent",
+];
+
+test("over a wire that doubles datagrams, every TFTP client gets the file whole, and no block is sent for each copy of an ACK", async () => {
+  const long = randomBytes(200_000);
+  writeFileSync(join(root, "long"), long);
+  const layout = ["ip -n site addr add 10.79.0.9/24 dev eth0", ...TWICE, ...COUNT];
+  await using lab = await BootLab.open({ tftpRoot: root }, layout);
+  const clients: Readonly<Record<string, { readonly blksize: number; readonly argv: readonly string[] }>> = {
+    curl: {
+      blksize: 1468,
+      argv: ["curl", "-sS", "-m", "300", "--tftp-blksize", "1468", `tftp://${SERVER}/long`, "-o", "curl"],
+    },
+    atftp: { blksize: 512, argv: ["atftp", "-g", "-r", "long", "-l", "atftp", SERVER] },
+    busybox: { blksize: 1428, argv: ["busybox", "tftp", "-g", "-b", "1428", "-r", "long", "-l", "busybox", SERVER] },
+  };
+  for (const [name, { argv }] of Object.entries(clients)) {
+    const { code, stderr } = await lab.enclosure.spawn("site", argv, { cwd: lab.directory }).ended;
+    assert.equal(code, 0, `${name}: ${stderr}`);
+    assert.ok(readFileSync(join(lab.directory, name)).equals(long), name);
+  }
+  const counted = async (...table: readonly string[]): Promise<number> => {
+    const { stdout } = await lab.enclosure.run("rack", ["nft", "list", "table", ...table]);
+    return Number(/packets (\d+)/.exec(stdout)?.[1]);
+  };
+  const sent = await counted("ip", "count");
+  assert.ok((await counted("netdev", "twice")) > sent / 10, "the wire doubled nothing");
+  const blocks = Object.values(clients).reduce((sum, { blksize }) => sum + Math.floor(long.length / blksize) + 1, 0);
+  // A copy of an ACK that was answered would double all that follows (RFC 1123 §4.2.3.1).
+  assert.ok(sent >= blocks && sent < blocks * 1.2, `${sent} datagrams for ${blocks} blocks`);
+});
+
 test("over a wire that loses a fifth, each of twenty DHCP clients gets an address of its own", async () => {
   const wires = Array.from({ length: 20 }, (_, at) => [
     `ip link add w${at} type veth peer name c${at} netns site`,

@@ -1,14 +1,12 @@
 import type { Ipv4Address, MacAddress } from "../core/brand.ts";
 import { assertNever } from "../core/fault.ts";
 import type { Millis } from "../core/units.ts";
-import type { FreeAddresses } from "./free-addresses.ts";
+import { type FoundAddress, searchPool, type SearchView } from "./address-search.ts";
 import type { Lease } from "./lease.ts";
-import type { Offer, OfferReader } from "./offer-table.ts";
-import { hashOf } from "./pool-hash.ts";
-import type { LeaseReader } from "./store.ts";
+import { givenUpFor, isHeld, isSeized } from "./lease-holder.ts";
+import type { OfferReader } from "./offer-table.ts";
 import {
   type PreparedSubnet,
-  poolAddress,
   poolContains,
   reservationKey,
   type Reservation,
@@ -36,16 +34,9 @@ export interface AddressQuery {
   readonly rapidCommit: boolean;
 }
 
-export interface AddressView {
+export interface AddressView extends SearchView<Ipv4Address> {
   readonly subnet: PreparedSubnet | undefined;
-  /** Of the subnet's pools. */
-  readonly free: FreeAddresses;
-  readonly leases: LeaseReader;
   readonly offers: OfferReader;
-  /** Monotonic, for offers. */
-  readonly now: Millis;
-  /** UTC milliseconds, for leases. */
-  readonly wall: number;
   /** The names of ours that a client may know us by. */
   readonly servers: readonly Ipv4Address[];
   /** Nobody else gives out addresses here: what we do not know is refused or taken over instead of left alone. */
@@ -53,10 +44,6 @@ export interface AddressView {
   readonly rapidCommit: boolean;
   /** How long an address is left alone that a client found in use. */
   readonly quarantine: Millis;
-  /** Whether the machine is one of ours. */
-  readonly enrolled: (mac: MacAddress) => boolean;
-  /** Addresses that are not to be taken from those who have them: they answered. */
-  readonly alive: ReadonlySet<Ipv4Address>;
 }
 
 export type AddressDecision =
@@ -129,7 +116,7 @@ function discover(query: AddressQuery, view: AddressView, subnet: PreparedSubnet
     leaseTime: leaseTimeFor(query, subnet),
     hostname: reservationOf(query, view, subnet)?.hostname ?? null,
     fresh: found.fresh,
-    seized: found.seized ?? false,
+    seized: found.seized,
     reason: found.reason,
   };
 }
@@ -172,7 +159,6 @@ function acknowledge(
   reason: string,
 ): AddressDecision {
   const leaseTime = leaseTimeFor(query, subnet);
-  const former = view.leases.byClient(query.client);
   return {
     kind: "ack",
     address,
@@ -186,7 +172,7 @@ function acknowledge(
       state: "bound",
       expiresAt: view.wall + leaseTime,
     },
-    instead: former !== undefined && former.address !== address && former.state !== "declined" ? former.address : null,
+    instead: givenUpFor(address, view.leases.byClient(query.client)),
     reason,
   };
 }
@@ -268,12 +254,7 @@ function refuse(
   const reservation = subnet.reservedAddresses.get(address);
   if (reservation !== undefined && reservation !== own) return `${address} is reserved for another client`;
   const lease = view.leases.byAddress(address);
-  if (
-    lease !== undefined &&
-    lease.client !== query.client &&
-    isHeld(lease, view.wall) &&
-    !isSeized(query, view, lease)
-  ) {
+  if (lease !== undefined && lease.client !== query.client && isHeld(lease, view) && !isSeized(query, view, lease)) {
     return lease.state === "declined"
       ? `${address} is in use by a machine that is not a client`
       : `${address} is leased to another client`;
@@ -282,10 +263,6 @@ function refuse(
   if (offer !== undefined && offer.client !== query.client) return `${address} is offered to another client`;
   if (own === undefined && !poolContains(subnet, address)) return `${address} is not in a pool`;
   return undefined;
-}
-
-function isHeld(lease: Lease, wall: number): boolean {
-  return lease.state !== "released" && lease.expiresAt > wall;
 }
 
 function leaseHere(query: AddressQuery, view: AddressView, subnet: PreparedSubnet): Lease | undefined {
@@ -299,7 +276,7 @@ function reservationOf(query: AddressQuery, view: AddressView, subnet: PreparedS
     const reservation = subnet.reservedFor.get(reservationKey(key));
     if (reservation === undefined) continue;
     const lease = view.leases.byAddress(reservation.address);
-    const held = lease !== undefined && lease.client !== query.client && isHeld(lease, view.wall);
+    const held = lease !== undefined && lease.client !== query.client && isHeld(lease, view);
     return held ? undefined : reservation;
   }
   return undefined;
@@ -313,11 +290,8 @@ function leaseTimeFor(query: AddressQuery, subnet: PreparedSubnet): Millis {
   return Math.min(Math.max(query.leaseTime, SHORTEST_LEASE), maximumLeaseTime) as Millis;
 }
 
-interface Allocation {
-  readonly address: Ipv4Address;
+interface Allocation extends FoundAddress<Ipv4Address> {
   readonly fresh: boolean;
-  readonly seized?: boolean;
-  readonly reason: string;
 }
 
 /** The address to offer, in the order of RFC 2131 §4.3.1: the client's own, its former one, the one it asks for, a free one. */
@@ -325,112 +299,15 @@ function allocate(query: AddressQuery, view: AddressView, subnet: PreparedSubnet
   const free = (address: Ipv4Address): boolean => refuse(query, view, subnet, address) === undefined;
   const reservation = reservationOf(query, view, subnet);
   if (reservation !== undefined && free(reservation.address))
-    return { address: reservation.address, fresh: false, reason: "reserved" };
+    return { address: reservation.address, fresh: false, seized: false, reason: "reserved" };
   const lease = leaseHere(query, view, subnet);
   if (lease !== undefined && free(lease.address))
-    return { address: lease.address, fresh: false, reason: "its present or former address" };
+    return { address: lease.address, fresh: false, seized: false, reason: "its present or former address" };
   const offer = view.offers.byClient(query.client, view.now);
   if (offer !== undefined && free(offer.address))
-    return { address: offer.address, fresh: false, reason: "as offered before" };
+    return { address: offer.address, fresh: false, seized: false, reason: "as offered before" };
   if (query.requested !== null && free(query.requested))
-    return { address: query.requested, fresh: true, reason: "asked for and free" };
-  return search(query.client, view, subnet) ?? seize(query, view, subnet);
-}
-
-/** So many addresses from where the client's name points are looked at whatever was found there before. */
-const LOOK_NEAR = 16;
-/** How many more addresses are looked at once one is found that only used to be somebody's. */
-const LOOK_FURTHER = 64;
-
-/**
- * A free address of the pools, beginning where the client's name points, so that a client without lease gets the same
- * address again: first one that never was anybody's, then the one whose lease ended first, then the one that was offered
- * longest ago (so that a flood of DISCOVERs cannot use up the pool).
- */
-function search(client: string, view: AddressView, subnet: PreparedSubnet): Allocation | undefined {
-  if (subnet.poolSize === 0) return undefined;
-  const start = hashOf(client) % subnet.poolSize;
-  const found =
-    searchFree(start, view, subnet) ?? (view.free.refill(view.now) ? searchFree(start, view, subnet) : undefined);
-  if (found !== undefined) return found;
-  const isOnlyOffered = ({ address }: Offer): boolean => lookAt(address, view, subnet) === "offered";
-  const offer = view.offers.oldest(subnet.network, view.now, isOnlyOffered);
-  if (offer === undefined) return undefined;
-  return { address: offer.address, fresh: true, reason: "offered to another that did not come back" };
-}
-
-function searchFree(start: number, view: AddressView, subnet: PreparedSubnet): Allocation | undefined {
-  let ended: Lease | undefined;
-  let further = LOOK_FURTHER;
-  const free = (index: number): Allocation | undefined => {
-    const address = poolAddress(subnet, index);
-    const seen = address === null ? "held" : lookAt(address, view, subnet);
-    if (address !== null && seen === "free") return { address, fresh: true, reason: "free" };
-    if (typeof seen === "string") view.free.pass(index);
-    else if (ended === undefined || seen.expiresAt < ended.expiresAt) ended = seen;
-    return undefined;
-  };
-  const near = Math.min(LOOK_NEAR, subnet.poolSize);
-  for (let step = 0; step < near; step += 1) {
-    const found = free((start + step) % subnet.poolSize);
-    if (found !== undefined) return found;
-  }
-  let gone = near - 1;
-  let index = view.free.next((start + near) % subnet.poolSize);
-  while (index !== undefined && further > 0) {
-    const steps = (index - start + subnet.poolSize) % subnet.poolSize;
-    if (steps <= gone) break; // once round
-    gone = steps;
-    const found = free(index);
-    if (found !== undefined) return found;
-    if (ended !== undefined) further -= 1;
-    index = view.free.next((index + 1) % subnet.poolSize);
-  }
-  return ended === undefined ? undefined : { address: ended.address, fresh: true, reason: "free again" };
-}
-
-/** Who has an address of the pool: nobody, one who must not lose it, one whom it is offered to, or the one of a lease that has ended. */
-function lookAt(address: Ipv4Address, view: AddressView, subnet: PreparedSubnet): "free" | "held" | "offered" | Lease {
-  if (subnet.reservedAddresses.has(address)) return "held";
-  const lease = view.leases.byAddress(address);
-  if (lease !== undefined && isHeld(lease, view.wall)) return "held";
-  if (view.offers.byAddress(address, view.now) !== undefined) return "offered";
-  return lease ?? "free";
-}
-
-/**
- * When every address is leased, an enrolled machine gets one that is leased to a machine which nobody enrolled: invented
- * clients that go as far as a lease cannot keep ours out. The one whose lease ends first, of those found first.
- */
-function seize(query: AddressQuery, view: AddressView, subnet: PreparedSubnet): Allocation | undefined {
-  if (!isOurs(query.mac, view)) return undefined;
-  const start = hashOf(query.client) % Math.max(1, subnet.poolSize);
-  let soonest: Lease | undefined;
-  let further = LOOK_FURTHER;
-  for (let step = 0; step < subnet.poolSize && further > 0; step += 1) {
-    const address = poolAddress(subnet, (start + step) % subnet.poolSize);
-    if (address === null || subnet.reservedAddresses.has(address) || view.alive.has(address)) continue;
-    const lease = view.leases.byAddress(address);
-    if (lease === undefined || lease.state !== "bound" || isOurs(lease.mac, view)) continue;
-    if (view.offers.byAddress(address, view.now) !== undefined) continue;
-    further -= 1;
-    if (soonest === undefined || lease.expiresAt < soonest.expiresAt) soonest = lease;
-  }
-  if (soonest === undefined) return undefined;
-  return {
-    address: soonest.address,
-    fresh: true,
-    seized: true,
-    reason: "every address is in use: taken from a machine that is not enrolled",
-  };
-}
-
-function isOurs(mac: MacAddress | null, view: AddressView): boolean {
-  return mac !== null && view.enrolled(mac);
-}
-
-/** Whether somebody else's lease was offered to this client, as `seize` does. */
-function isSeized(query: AddressQuery, view: AddressView, lease: Lease): boolean {
-  if (lease.state !== "bound" || isOurs(lease.mac, view) || !isOurs(query.mac, view)) return false;
-  return view.offers.byAddress(lease.address, view.now)?.client === query.client;
+    return { address: query.requested, fresh: true, seized: false, reason: "asked for and free" };
+  const found = searchPool(query, view, subnet.pool);
+  return found === undefined ? undefined : { ...found, fresh: true };
 }

@@ -2,10 +2,10 @@ import type { MacAddress } from "../core/brand.ts";
 import { assertNever } from "../core/fault.ts";
 import type { Ipv6Address } from "../core/ipv6-address.ts";
 import type { Millis } from "../core/units.ts";
+import { searchPool, type SearchView } from "./address-search.ts";
 import type { Lease6 } from "./lease.ts";
+import { givenUpFor, isHeld, isSeized } from "./lease-holder.ts";
 import type { OfferReader } from "./offer-table.ts";
-import { hashOf } from "./pool-hash.ts";
-import type { LeaseReader } from "./store.ts";
 import { type PreparedSubnet6, type Reservation6Key, reservation6Key, subnet6Contains } from "./subnet6.ts";
 
 /** What a client asks for one of its identity associations (IA_NA). */
@@ -20,18 +20,11 @@ export interface AssociationQuery {
   readonly addresses: readonly Ipv6Address[];
 }
 
-export interface Address6View {
+export interface Address6View extends SearchView<Ipv6Address> {
   readonly subnet: PreparedSubnet6;
-  readonly leases: LeaseReader<Ipv6Address>;
-  readonly offers: Pick<OfferReader<Ipv6Address>, "byAddress" | "byClient">;
-  /** Monotonic, for offers. */
-  readonly now: Millis;
-  /** UTC milliseconds, for leases. */
-  readonly wall: number;
+  readonly offers: OfferReader<Ipv6Address>;
   /** How long an address is left alone that a client found in use. */
   readonly quarantine: Millis;
-  /** Whether the machine is one of ours. */
-  readonly enrolled: (mac: MacAddress) => boolean;
 }
 
 export type Refusal = "noAddrsAvail" | "noBinding" | "notOnLink";
@@ -133,14 +126,13 @@ function giveBack(query: AssociationQuery, view: Address6View): AssociationDecis
 }
 
 function grant(query: AssociationQuery, view: Address6View, address: Ipv6Address, reason: string): AssociationDecision {
-  const former = view.leases.byClient(query.client);
   const { client, mac } = query;
   const expiresAt = view.wall + view.subnet.subnet.validLifetime;
   return {
     kind: "granted",
     address,
     lease: { address, client, mac, hostname: null, state: "bound", expiresAt },
-    instead: former !== undefined && former.address !== address && former.state !== "declined" ? former.address : null,
+    instead: givenUpFor(address, view.leases.byClient(query.client)),
     invalid: query.kind === "solicit" ? [] : query.addresses.filter((one) => one !== address),
     reason,
   };
@@ -158,7 +150,8 @@ function allocated(query: AssociationQuery, view: Address6View): AssociationDeci
   if (offer !== undefined && free(offer.address)) return grant(query, view, offer.address, "as offered before");
   const asked = query.addresses.find(free);
   if (asked !== undefined) return grant(query, view, asked, "asked for and free");
-  const found = search(query, view);
+  // Who loses its address so and still uses it is found by the new one's duplicate address detection, which DECLINEs.
+  const found = searchPool(query, view, view.subnet.pool);
   if (found !== undefined) return grant(query, view, found.address, found.reason);
   return { kind: "refused", status: "noAddrsAvail", reason: "every address of the pool is in use" };
 }
@@ -169,7 +162,7 @@ function whyNot(query: AssociationQuery, view: Address6View, address: Ipv6Addres
   if (!subnet6Contains(subnet, address)) return `${address} does not belong to this link`;
   const own = reservationOf(query, view);
   if (own !== undefined && own !== address) return `${own} is reserved for this client, not ${address}`;
-  if (own === undefined && !subnet.freeSet.has(address)) return `${address} is not in the pool`;
+  if (own === undefined && !subnet.pool.has(address)) return `${address} is not in the pool`;
   const lease = view.leases.byAddress(address);
   if (lease !== undefined && !isOwn(query, lease, own) && isHeld(lease, view) && !isSeized(query, view, lease))
     return lease.state === "declined"
@@ -190,10 +183,6 @@ function isOwn(query: AssociationQuery, lease: Lease6, reservation: Ipv6Address 
   return reservation === lease.address && lease.state === "bound" && lease.mac !== null && lease.mac === query.mac;
 }
 
-function isHeld(lease: Lease6, view: Address6View): boolean {
-  return lease.state !== "released" && lease.expiresAt > view.wall;
-}
-
 function leaseHere(query: AssociationQuery, view: Address6View): Lease6 | undefined {
   const lease = view.leases.byClient(query.client);
   return lease !== undefined && subnet6Contains(view.subnet, lease.address) ? lease : undefined;
@@ -208,56 +197,4 @@ function reservationOf(query: AssociationQuery, view: Address6View): Ipv6Address
     return lease === undefined || isOwn(query, lease, address) || !isHeld(lease, view) ? address : undefined;
   }
   return undefined;
-}
-
-/** How many more addresses are looked at once one is found that only used to be somebody's. */
-const LOOK_FURTHER = 64;
-
-/**
- * A free address, beginning where the client's name points, so that a client without lease gets the same address again:
- * first one that never was anybody's, then the one whose lease ended first, then one that is only offered, then, for an
- * enrolled machine, one that is leased to a machine which nobody enrolled: invented clients cannot keep ours out. Who
- * loses its address so and still uses it is found by the new one's duplicate address detection, which DECLINEs.
- */
-function search(
-  query: AssociationQuery,
-  view: Address6View,
-): { readonly address: Ipv6Address; readonly reason: string } | undefined {
-  const { free } = view.subnet;
-  const ours = isOurs(query.mac, view);
-  const start = hashOf(query.client) % Math.max(1, free.length);
-  let [ended, seizable]: (Lease6 | undefined)[] = [];
-  let offered: { readonly address: Ipv6Address; readonly until: number } | undefined;
-  let further = LOOK_FURTHER;
-  for (let step = 0; step < free.length && further > 0; step += 1) {
-    if (ended !== undefined) further -= 1;
-    const address = free[(start + step) % free.length];
-    if (address === undefined) break;
-    const lease = view.leases.byAddress(address);
-    const offer = view.offers.byAddress(address, view.now);
-    if (lease !== undefined && isHeld(lease, view)) {
-      const takes = ours && lease.state === "bound" && offer === undefined && !isOurs(lease.mac, view);
-      if (takes && (seizable === undefined || lease.expiresAt < seizable.expiresAt)) seizable = lease;
-    } else if (offer !== undefined) {
-      if (offered === undefined || offer.until < offered.until) offered = { address, until: offer.until };
-    } else if (lease === undefined) {
-      return { address, reason: "free" };
-    } else if (ended === undefined || lease.expiresAt < ended.expiresAt) {
-      ended = lease;
-    }
-  }
-  if (ended !== undefined) return { address: ended.address, reason: "free again" };
-  if (offered !== undefined) return { address: offered.address, reason: "offered to another that did not come back" };
-  if (seizable === undefined) return undefined;
-  return { address: seizable.address, reason: "every address is in use: taken from a machine that is not enrolled" };
-}
-
-function isOurs(mac: MacAddress | null, view: Address6View): boolean {
-  return mac !== null && view.enrolled(mac);
-}
-
-/** Whether somebody else's lease was offered to this client, as `search` does. */
-function isSeized(query: AssociationQuery, view: Address6View, lease: Lease6): boolean {
-  if (lease.state !== "bound" || isOurs(lease.mac, view) || !isOurs(query.mac, view)) return false;
-  return view.offers.byAddress(lease.address, view.now)?.client === query.client;
 }

@@ -1,6 +1,7 @@
 import { type Ipv4Address, ipv4FromNumber, ipv4ToNumber, type MacAddress } from "../core/brand.ts";
 import { invalid } from "../core/fault.ts";
 import type { Millis } from "../core/units.ts";
+import type { AddressPool } from "./address-pool.ts";
 
 /** Who gets the reserved address. Client identifiers and circuit ids are lower-case hex. */
 export type ReservationKey =
@@ -42,7 +43,8 @@ export interface PreparedSubnet {
   readonly network: number;
   readonly broadcast: number;
   readonly pools: readonly { readonly first: number; readonly size: number }[];
-  readonly poolSize: number;
+  /** The pools together, without what is excluded or reserved. */
+  readonly pool: AddressPool<Ipv4Address>;
   readonly excluded: ReadonlySet<number>;
   readonly reservedFor: ReadonlyMap<string, Reservation>;
   readonly reservedAddresses: ReadonlyMap<Ipv4Address, Reservation>;
@@ -79,14 +81,26 @@ export function prepareSubnet(subnet: Subnet): PreparedSubnet {
     reservedFor.set(key, reservation);
     reservedAddresses.set(reservation.address, reservation);
   }
+  const excluded = new Set([network, broadcast, ...subnet.excluded.map(ipv4ToNumber)]);
+  const isAnybodys = (address: Ipv4Address): boolean =>
+    !excluded.has(ipv4ToNumber(address)) && !reservedAddresses.has(address);
+  const pool: AddressPool<Ipv4Address> = {
+    size: pools.reduce((sum, { size }) => sum + size, 0),
+    network,
+    at: (index) => {
+      const address = addressAt(pools, index);
+      return address !== null && isAnybodys(address) ? address : null;
+    },
+    has: (address) => isAnybodys(address) && isInPools(pools, ipv4ToNumber(address)),
+  };
   return {
     subnet,
     mask,
     network,
     broadcast,
     pools,
-    poolSize: pools.reduce((sum, pool) => sum + pool.size, 0),
-    excluded: new Set([network, broadcast, ...subnet.excluded.map(ipv4ToNumber)]),
+    pool,
+    excluded,
     reservedFor,
     reservedAddresses,
   };
@@ -99,18 +113,18 @@ export function subnetContains(prepared: PreparedSubnet, address: Ipv4Address): 
 /** Whether the address may be given to anyone: in a pool and not excluded. */
 export function poolContains(prepared: PreparedSubnet, address: Ipv4Address): boolean {
   const number = ipv4ToNumber(address);
-  return (
-    !prepared.excluded.has(number) &&
-    prepared.pools.some((pool) => number >= pool.first && number < pool.first + pool.size)
-  );
+  return !prepared.excluded.has(number) && isInPools(prepared.pools, number);
 }
 
-/** The `index`-th address of all pools together, or null where it is excluded. */
-export function poolAddress(prepared: PreparedSubnet, index: number): Ipv4Address | null {
+function isInPools(pools: PreparedSubnet["pools"], address: number): boolean {
+  return pools.some(({ first, size }) => address >= first && address < first + size);
+}
+
+function addressAt(pools: PreparedSubnet["pools"], index: number): Ipv4Address | null {
   let left = index;
-  for (const pool of prepared.pools) {
-    if (left < pool.size) return prepared.excluded.has(pool.first + left) ? null : ipv4FromNumber(pool.first + left);
-    left -= pool.size;
+  for (const { first, size } of pools) {
+    if (left < size) return ipv4FromNumber(first + left);
+    left -= size;
   }
   return null;
 }

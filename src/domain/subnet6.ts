@@ -2,6 +2,7 @@ import type { MacAddress } from "../core/brand.ts";
 import { invalid } from "../core/fault.ts";
 import { type Ipv6Address, ipv6FromNumber, ipv6ToNumber } from "../core/ipv6-address.ts";
 import type { Millis } from "../core/units.ts";
+import type { AddressPool } from "./address-pool.ts";
 
 /** Who gets the reserved address; the DUID in lower-case hex. */
 export type Reservation6Key =
@@ -26,14 +27,16 @@ export interface Subnet6 {
 /** A subnet with what is the same for all its clients. */
 export interface PreparedSubnet6 {
   readonly subnet: Subnet6;
-  /** What anybody may get: the pool without what is excluded or reserved. */
-  readonly free: readonly Ipv6Address[];
-  readonly freeSet: ReadonlySet<Ipv6Address>;
+  /** Without what is excluded or reserved. */
+  readonly pool: AddressPool<Ipv6Address>;
   readonly reservedFor: ReadonlyMap<string, Ipv6Address>;
 }
 
-/** Each address of a pool can become a record on disk, and in a full pool all are looked at for each client. */
+/** Each address of a pool can become a record on disk. */
 export const LARGEST_POOL = 16_384;
+
+/** Prefixes have no number that is short enough: the offers of all stand in one row. */
+const ONE_ROW = 0;
 
 export function reservation6Key(key: Reservation6Key): string {
   return key.kind === "mac" ? `mac ${key.mac}` : `duid ${key.hex}`;
@@ -61,10 +64,20 @@ export function prepareSubnet6(subnet: Subnet6): PreparedSubnet6 {
   }
   // All zeroes behind the prefix is the routers' anycast address (RFC 4291 §2.6.1).
   const never = new Set([ipv6FromNumber(firstOf(subnet)), ...subnet.excluded, ...reservedAddresses]);
-  const free = Array.from({ length: Number(poolSize) }, (_, at) => ipv6FromNumber(poolFirst + BigInt(at))).filter(
+  const addresses = Array.from({ length: Number(poolSize) }, (_, at) => ipv6FromNumber(poolFirst + BigInt(at))).filter(
     (address) => !never.has(address),
   );
-  return { subnet, free, freeSet: new Set(free), reservedFor };
+  const known = new Set(addresses);
+  return {
+    subnet,
+    pool: {
+      size: addresses.length,
+      network: ONE_ROW,
+      at: (index) => addresses[index] ?? null,
+      has: (address) => known.has(address),
+    },
+    reservedFor,
+  };
 }
 
 function firstOf({ prefix, prefixLength }: Subnet6): bigint {

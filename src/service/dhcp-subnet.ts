@@ -34,7 +34,7 @@ export function serveSubnet({ subnet, options, otherOptions, reservedOptions }: 
   const reserved = [...(reservedOptions ?? [])].filter(([, own]) => own.size > 0);
   return {
     prepared,
-    free: new FreeAddresses(prepared.poolSize),
+    free: new FreeAddresses(prepared.pool.size),
     options: bytes,
     reservedOptions: new Map(reserved.map(([address, own]) => [address, new Map([...bytes, ...own])])),
   };

@@ -24,8 +24,7 @@ export interface Dhcp6DeciderOptions {
 /** What can be asked for an association. */
 export type AskedKind = AssociationQuery["kind"];
 
-/** The policy asks for no oldest offer of a subnet, so that all stand in one row. */
-const ONE_ROW = 0;
+const noAddresses: ReadonlySet<Ipv6Address> = new Set();
 
 const tooMany: AssociationDecision = {
   kind: "refused",
@@ -56,14 +55,17 @@ export class Dhcp6Decider {
     if (duid === undefined) return [];
     const view: Address6View = {
       subnet: subnet.prepared,
+      free: subnet.free,
       leases: (tx ?? store).leases6,
       offers: this.#offers,
       now: clock.now(),
-      wall: clock.wall().getTime(),
+      wall: clock.wallMillis(),
       quarantine,
       enrolled: this.#enrolled,
+      alive: noAddresses,
     };
     const keys = subnet.prepared.reservedFor.size > 0 ? reservation6Keys(client) : [];
+    const { network } = subnet.prepared.pool;
     const until = (view.now + offerTime) as Millis;
     const seen = new Set<number>();
     return client.associations.map(({ iaid, addresses }, at): AnsweredAssociation => {
@@ -75,7 +77,7 @@ export class Dhcp6Decider {
       // Each is seen by the next one, so that no address is given twice.
       if (tx !== undefined) put(tx, decision);
       else if (decision.kind === "granted")
-        this.#offers.hold({ address: decision.address, network: ONE_ROW, client: decision.lease.client, until });
+        this.#offers.hold({ address: decision.address, network, client: decision.lease.client, until });
       return { iaid, decision };
     });
   }

@@ -1,4 +1,5 @@
 import type { BootServices } from "../domain/boot-plan.ts";
+import { FreeAddresses } from "../domain/free-addresses.ts";
 import { type PreparedSubnet6, prepareSubnet6, selectSubnet6, type Subnet6 } from "../domain/subnet6.ts";
 import type { DatagramEndpoint, DatagramServer } from "../net/datagram.ts";
 import type { ClientServerMessage } from "../protocol/dhcp6/message.ts";
@@ -20,6 +21,7 @@ export interface ServedLink6 {
 
 export interface ServedSubnet6 {
   readonly prepared: PreparedSubnet6;
+  readonly free: FreeAddresses;
   readonly options: Link6Options;
 }
 
@@ -63,7 +65,8 @@ type RequestType = keyof typeof RULES;
 
 /** The subnet, made ready. @throws Fault invalid when it contradicts itself */
 export function serveSubnet6({ subnet, options }: Dhcp6Subnet): ServedSubnet6 {
-  return { prepared: prepareSubnet6(subnet), options };
+  const prepared = prepareSubnet6(subnet);
+  return { prepared, free: new FreeAddresses(prepared.pool.size), options };
 }
 
 /** The exchange that a message opens, or why it is none of ours. */

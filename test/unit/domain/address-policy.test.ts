@@ -78,8 +78,8 @@ interface World {
 }
 
 function world(changes: Partial<AddressView> = {}): World {
-  const { poolSize } = changes.subnet ?? prepareSubnet(subnet);
-  return { leases: new Leases(), offers: new OfferTable(), free: new FreeAddresses(poolSize), changes };
+  const { pool } = changes.subnet ?? prepareSubnet(subnet);
+  return { leases: new Leases(), offers: new OfferTable(), free: new FreeAddresses(pool.size), changes };
 }
 
 function ask(

@@ -10,9 +10,10 @@ import {
   type AssociationQuery,
   decideAssociation,
 } from "../../../src/domain/address6-policy.ts";
+import { FreeAddresses } from "../../../src/domain/free-addresses.ts";
 import type { Lease6 } from "../../../src/domain/lease.ts";
 import { OfferTable } from "../../../src/domain/offer-table.ts";
-import { prepareSubnet6, type Subnet6 } from "../../../src/domain/subnet6.ts";
+import { type PreparedSubnet6, prepareSubnet6, type Subnet6 } from "../../../src/domain/subnet6.ts";
 
 const OURS = parseMacAddress("52:54:00:00:00:01");
 const STRANGER = parseMacAddress("52:54:00:00:00:99");
@@ -35,10 +36,12 @@ class Bench {
   readonly offers = new OfferTable<Ipv6Address>();
   wall = 1_000_000;
   now = 0 as Millis;
-  readonly #subnet: Subnet6;
+  readonly #subnet: PreparedSubnet6;
+  readonly #free: FreeAddresses;
 
   constructor(changes: Partial<Subnet6> = {}) {
-    this.#subnet = { ...subnet, ...changes };
+    this.#subnet = prepareSubnet6({ ...subnet, ...changes });
+    this.#free = new FreeAddresses(this.#subnet.pool.size);
   }
 
   decide(query: Partial<AssociationQuery> & Pick<AssociationQuery, "kind">): AssociationDecision {
@@ -47,13 +50,15 @@ class Bench {
     return decideAssociation(
       { client: "duid:aa/1", mac: OURS, keys: [], addresses: [], ...query },
       {
-        subnet: prepareSubnet6(this.#subnet),
+        subnet: this.#subnet,
+        free: this.#free,
         leases: { byAddress: (one) => this.leases.get(one), byClient, list: () => [...this.leases.values()] },
         offers: this.offers,
         now: this.now,
         wall: this.wall,
         quarantine: seconds(600),
         enrolled: (mac) => mac === OURS,
+        alive: new Set(),
       },
     );
   }

@@ -4,7 +4,7 @@ import type { Millis } from "../core/units.ts";
 import { type AddressDecision, decideAddress } from "../domain/address-policy.ts";
 import { FreeAddresses } from "../domain/free-addresses.ts";
 import { OfferTable } from "../domain/offer-table.ts";
-import type { LeaseReader, Store } from "../domain/store.ts";
+import type { LeaseReader, Store, Transaction } from "../domain/store.ts";
 import type { Exchange } from "./dhcp-exchange.ts";
 
 export interface DhcpRules {
@@ -59,6 +59,14 @@ export class DhcpDecider {
       enrolled: this.#enrolled,
       alive,
     });
+  }
+
+  /** In a transaction, which gets what the decision promises. */
+  settle(exchange: Exchange, tx: Transaction): AddressDecision {
+    const decision = this.decide(exchange, tx.leases);
+    if (decision.kind === "ack" && decision.instead !== null) tx.leases.delete(decision.instead);
+    if (decision.kind === "ack" || decision.kind === "returned") tx.leases.put(decision.lease);
+    return decision;
   }
 
   /** Keeps the offered address for its client. */

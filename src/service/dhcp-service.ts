@@ -20,8 +20,8 @@ import {
   openExchange,
   type ServedLink,
 } from "./dhcp-exchange.ts";
-import { DhcpLeaseQueue } from "./dhcp-lease-queue.ts";
 import { type DhcpSubnet, serveSubnet } from "./dhcp-subnet.ts";
+import { LeaseQueue, TOO_MANY_WAIT } from "./lease-queue.ts";
 import { MinuteLog } from "./minute-log.ts";
 
 export type { AddressProbe } from "./dhcp-conflict-check.ts";
@@ -51,7 +51,7 @@ export class DhcpService implements AsyncDisposable {
   readonly #malformed: MinuteLog;
   readonly #decider: DhcpDecider;
   readonly #answerer: DhcpAnswerer;
-  readonly #leases: DhcpLeaseQueue;
+  readonly #leases: LeaseQueue<Exchange, AddressDecision>;
   readonly #conflicts: DhcpConflictCheck | null;
   #cancelSweep: (() => void) | undefined;
 
@@ -68,7 +68,13 @@ export class DhcpService implements AsyncDisposable {
     this.#malformed = new MinuteLog({ clock, log, event: "dhcp.malformed" });
     this.#decider = decider;
     this.#answerer = new DhcpAnswerer({ boot, log, counts });
-    this.#leases = new DhcpLeaseQueue({ store, log, decider, counts, decided });
+    this.#leases = new LeaseQueue({
+      store,
+      log,
+      counts,
+      decide: (exchange, tx) => decider.settle(exchange, tx),
+      decided,
+    });
     this.#conflicts =
       probe === null ? null : new DhcpConflictCheck({ store, clock, log, quarantine, probe, decider, counts, decided });
   }
@@ -136,8 +142,7 @@ export class DhcpService implements AsyncDisposable {
   }
 
   #queue(exchange: Exchange): void {
-    if (this.#leases.add(exchange)) return;
-    this.#answerer.silence(exchange, "more is asked for than the disk takes; the client asks again");
+    if (!this.#leases.add(exchange)) this.#answerer.silence(exchange, TOO_MANY_WAIT);
   }
 
   /** One answer that cannot be made must not keep the others of its group back. */

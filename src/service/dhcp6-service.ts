@@ -19,9 +19,9 @@ import {
   type ServedLink6,
   serveSubnet6,
 } from "./dhcp6-exchange.ts";
-import { Dhcp6LeaseQueue } from "./dhcp6-lease-queue.ts";
 import type { Dhcp6Link } from "./dhcp6-link.ts";
 import type { AnsweredAssociation } from "./dhcp6-reply.ts";
+import { LeaseQueue, TOO_MANY_WAIT } from "./lease-queue.ts";
 import { MinuteLog } from "./minute-log.ts";
 
 export interface Dhcp6ServiceOptions extends Dhcp6Identity {
@@ -36,6 +36,12 @@ export interface Dhcp6ServiceOptions extends Dhcp6Identity {
   readonly quarantine: Millis;
 }
 
+/** A message that may end in leases. */
+interface Asked6 {
+  readonly exchange: Exchange6;
+  readonly kind: AskedKind;
+}
+
 const SWEEP_INTERVAL = 30_000;
 
 /** The DHCPv6 server: reads, asks the address policy and the boot plan, stores, answers. */
@@ -46,7 +52,7 @@ export class Dhcp6Service implements AsyncDisposable {
   readonly #malformed: MinuteLog;
   readonly #decider: Dhcp6Decider;
   readonly #answerer: Dhcp6Answerer;
-  readonly #leases: Dhcp6LeaseQueue;
+  readonly #leases: LeaseQueue<Asked6, readonly AnsweredAssociation[]>;
   #cancelSweep: (() => void) | undefined;
 
   /** @throws Fault invalid when a subnet contradicts itself */
@@ -60,12 +66,12 @@ export class Dhcp6Service implements AsyncDisposable {
     this.#malformed = new MinuteLog({ clock, log, event: "dhcp.malformed" });
     this.#decider = decider;
     this.#answerer = new Dhcp6Answerer({ boot, log, counts, duid, preference });
-    this.#leases = new Dhcp6LeaseQueue({
+    this.#leases = new LeaseQueue({
       store,
       log,
-      decider,
       counts,
-      decided: (exchange, kind, answered) => this.#answerStored(exchange, kind, answered),
+      decide: ({ exchange, kind }, tx) => decider.decide(exchange, kind, tx),
+      decided: (asked, answered) => this.#answerSafely(asked, answered),
     });
   }
 
@@ -183,12 +189,22 @@ export class Dhcp6Service implements AsyncDisposable {
   }
 
   #queue(exchange: Exchange6, kind: AskedKind): void {
-    if (this.#leases.add(exchange, kind)) return;
-    this.#answerer.silence(exchange, "more is asked for than the disk takes; the client asks again");
+    if (!this.#leases.add({ exchange, kind })) this.#answerer.silence(exchange, TOO_MANY_WAIT);
+  }
+
+  /** One answer that cannot be made must not keep the others of its group back. */
+  #answerSafely(asked: Asked6, answered: readonly AnsweredAssociation[]): void {
+    try {
+      this.#answerStored(asked, answered);
+    } catch (error) {
+      this.#counts.failed += 1;
+      this.#options.log.error("dhcp.failed", fieldsOf6(asked.exchange, "an answer could not be made"), error);
+    }
   }
 
   /** Only after what was decided is on disk. */
-  #answerStored(exchange: Exchange6, kind: AskedKind, answered: readonly AnsweredAssociation[]): void {
+  #answerStored({ exchange, kind }: Asked6, answered: readonly AnsweredAssociation[]): void {
+    this.#decider.forget(answered);
     const reason = reasonOf(answered);
     if (kind !== "release" && kind !== "decline") {
       this.#answerer.tell(exchange, "reply", answered, reason);

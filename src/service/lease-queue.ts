@@ -1,40 +1,40 @@
 import { toFault } from "../core/fault.ts";
 import type { Log } from "../core/log.ts";
-import type { AddressDecision } from "../domain/address-policy.ts";
-import type { Store } from "../domain/store.ts";
-import type { DhcpCounts } from "./dhcp-counters.ts";
-import type { DhcpDecider } from "./dhcp-decider.ts";
-import type { Exchange } from "./dhcp-exchange.ts";
+import type { Store, Transaction } from "../domain/store.ts";
 
 /** Messages that wait for the disk; whoever comes behind them would be answered too late to care. */
 const MOST_PENDING = 2048;
 
-interface DhcpLeaseQueueParts {
+/** Why a message is not answered that `add` has no room for. */
+export const TOO_MANY_WAIT = "more is asked for than the disk takes; the client asks again";
+
+interface LeaseQueueParts<Message, Decision> {
   readonly store: Pick<Store, "commit">;
   readonly log: Log;
-  readonly decider: DhcpDecider;
-  readonly counts: DhcpCounts;
+  readonly counts: { failed: number };
+  /** Puts what it decides into the transaction. */
+  readonly decide: (message: Message, tx: Transaction) => Decision;
   /** Called once what the decision promises is on disk; must not throw. */
-  readonly decided: (exchange: Exchange, decision: AddressDecision) => void;
+  readonly decided: (message: Message, decision: Decision) => void;
 }
 
 /**
  * Decides, in a transaction, about messages that may end in a lease: there the leases are that were granted a moment before.
  * While one group is on its way to the disk the next one gathers: one wait for the disk serves many clients.
  */
-export class DhcpLeaseQueue implements AsyncDisposable {
-  readonly #parts: DhcpLeaseQueueParts;
-  #pending: Exchange[] = [];
+export class LeaseQueue<Message, Decision> implements AsyncDisposable {
+  readonly #parts: LeaseQueueParts<Message, Decision>;
+  #pending: Message[] = [];
   #committing: Promise<void> | undefined;
 
-  constructor(parts: DhcpLeaseQueueParts) {
+  constructor(parts: LeaseQueueParts<Message, Decision>) {
     this.#parts = parts;
   }
 
   /** False when too many wait already. */
-  add(exchange: Exchange): boolean {
+  add(message: Message): boolean {
     if (this.#pending.length >= MOST_PENDING) return false;
-    this.#pending.push(exchange);
+    this.#pending.push(message);
     this.#committing ??= this.#commitPending();
     return true;
   }
@@ -49,31 +49,18 @@ export class DhcpLeaseQueue implements AsyncDisposable {
     this.#committing = undefined;
   }
 
-  async #commit(group: readonly Exchange[]): Promise<void> {
-    const { store, decider, decided, counts, log } = this.#parts;
-    let decisions: readonly AddressDecision[];
+  async #commit(group: readonly Message[]): Promise<void> {
+    const { store, decide, decided, counts, log } = this.#parts;
+    let decisions: readonly (readonly [Message, Decision])[];
     try {
-      decisions = await store.commit((tx) =>
-        group.map((exchange) => {
-          const decision = decider.decide(exchange, tx.leases);
-          if (decision.kind === "ack") {
-            if (decision.instead !== null) tx.leases.delete(decision.instead);
-            tx.leases.put(decision.lease);
-          }
-          if (decision.kind === "returned") tx.leases.put(decision.lease);
-          return decision;
-        }),
-      );
+      decisions = await store.commit((tx) => group.map((message) => [message, decide(message, tx)] as const));
     } catch (error) {
       const fault = toFault(error);
       counts.failed += group.length;
       log.error("dhcp.failed", { reason: fault.message, code: fault.code, messages: group.length }, error);
       return;
     }
-    for (const [at, exchange] of group.entries()) {
-      const decision = decisions[at];
-      if (decision !== undefined) decided(exchange, decision);
-    }
+    for (const [message, decision] of decisions) decided(message, decision);
   }
 
   /** Lets what waits reach the disk. */

@@ -1,15 +1,9 @@
 import { parseIpv4Address } from "../core/brand.ts";
 import { ByteWriter } from "../core/byte-writer.ts";
 import { isFault } from "../core/fault.ts";
-import {
-  type ClasslessRoute,
-  type Ipv4Pair,
-  uint16,
-  uint32,
-  uint8,
-  type ValueCodec,
-} from "../protocol/dhcp4/option-values.ts";
+import type { ClasslessRoute, Ipv4Pair } from "../protocol/dhcp4/option-values.ts";
 import { dhcpOptions, isOptionName, type OptionBytes, type OptionName } from "../protocol/dhcp4/options.ts";
+import { uint16, uint32, uint8, type ValueCodec } from "../protocol/value-codec.ts";
 import { FieldError, FieldErrors, type Kind } from "./field.ts";
 import { nearest } from "./suggestion.ts";
 import type { TomlEntry, TomlValue } from "./toml.ts";

@@ -5,24 +5,18 @@ import {
   bytesOfAtLeast,
   classlessRouteList,
   domainNameList,
-  flag,
   int32,
   ipv4,
   ipv4List,
   ipv4ListOrNone,
   ipv4PairList,
   messageTypeValue,
-  rawBytes,
   subOptions,
   text,
-  uint16,
   uint16List,
-  uint32,
-  uint8,
   uint8List,
-  type ValueCodec,
-  type ValueOf,
 } from "./option-values.ts";
+import { flag, rawBytes, uint16, uint32, uint8, type ValueCodec, type ValueOf } from "../value-codec.ts";
 
 interface OptionRow {
   readonly code: number;

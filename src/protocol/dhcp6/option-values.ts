@@ -1,16 +1,8 @@
 import type { ByteReader } from "../../core/byte-reader.ts";
-import type { ByteWriter } from "../../core/byte-writer.ts";
 import { Fault, MalformedFault } from "../../core/fault.ts";
 import { type Ipv6Address, ipv6FromBytes, ipv6ToBytes } from "../../core/ipv6-address.ts";
+import { listOf, uint16, type ValueCodec } from "../value-codec.ts";
 import { type RawOption, readRawOptions, writeRawOptions } from "./raw-options.ts";
-
-/** How the value of an option stands on the wire. `decode` gets a reader bounded to the value and must use all of it. */
-export interface OptionValue<T> {
-  decode(reader: ByteReader, field: string): T;
-  encode(value: T, writer: ByteWriter): void;
-}
-
-export type ValueOf<C> = C extends OptionValue<infer T> ? T : never;
 
 /** @source RFC 8415 §21.4 */
 export interface IdentityAssociation {
@@ -55,35 +47,11 @@ export interface LinkLayerAddress {
   readonly address: Uint8Array;
 }
 
-export const uint8: OptionValue<number> = {
-  decode: (reader, field) => reader.u8(field),
-  encode: (value, writer) => writer.u8(value),
-};
-
-export const uint16: OptionValue<number> = {
-  decode: (reader, field) => reader.u16(field),
-  encode: (value, writer) => writer.u16(value),
-};
-
-export const uint32: OptionValue<number> = {
-  decode: (reader, field) => reader.u32(field),
-  encode: (value, writer) => writer.u32(value),
-};
-
-export const uint16List: OptionValue<readonly number[]> = {
-  decode: (reader, field) => all(reader, () => reader.u16(field)),
-  encode: (value, writer) => {
-    for (const one of value) writer.u16(one);
-  },
-};
-
-export const rawBytes: OptionValue<Uint8Array> = {
-  decode: (reader) => reader.rest(),
-  encode: (value, writer) => writer.bytes(value),
-};
+export const uint16List = listOf(uint16, 0);
 
 /** A type of two bytes, then 1 to 128 bytes. @source RFC 8415 §11.1 */
-export const duid: OptionValue<Uint8Array> = {
+export const duid: ValueCodec<Uint8Array> = {
+  form: "DUID",
   decode: (reader, field) => {
     const { offset, remaining } = reader;
     if (remaining < 3 || remaining > 130)
@@ -93,38 +61,32 @@ export const duid: OptionValue<Uint8Array> = {
   encode: (value, writer) => writer.bytes(value),
 };
 
-/** Present or absent, without a value. */
-export const flag: OptionValue<true> = {
-  decode: () => true,
-  encode: () => {},
-};
-
-export const text: OptionValue<string> = {
+export const text: ValueCodec<string> = {
+  form: "text",
   decode: (reader, field) => utf8(reader.rest(), field, reader.offset),
   encode: (value, writer) => writer.bytes(Buffer.from(value, "utf8")),
 };
 
-export const ipv6: OptionValue<Ipv6Address> = {
+export const ipv6: ValueCodec<Ipv6Address> = {
+  form: "IPv6 address",
+  size: 16,
   decode: (reader, field) => ipv6FromBytes(reader.bytes(field, 16)),
   encode: (value, writer) => writer.bytes(ipv6ToBytes(value)),
 };
 
-export const ipv6List: OptionValue<readonly Ipv6Address[]> = {
-  decode: (reader, field) => all(reader, () => ipv6FromBytes(reader.bytes(field, 16))),
-  encode: (value, writer) => {
-    for (const one of value) writer.bytes(ipv6ToBytes(one));
-  },
+export const ipv6List = listOf(ipv6, 0);
+
+/** Of user classes, vendor class data, boot file parameters. */
+const opaque: ValueCodec<Uint8Array> = {
+  form: "bytes behind their length",
+  decode: (reader, field) => reader.bytes(field, reader.u16(field)),
+  encode: (value, writer) => writer.u16(value.length).bytes(value),
 };
 
-/** Each with its length before it: user classes, vendor class data, boot file parameters. */
-export const opaqueList: OptionValue<readonly Uint8Array[]> = {
-  decode: (reader, field) => all(reader, () => reader.bytes(field, reader.u16(field))),
-  encode: (value, writer) => {
-    for (const one of value) writer.u16(one.length).bytes(one);
-  },
-};
+export const opaqueList = listOf(opaque, 0);
 
-export const vendorClass: OptionValue<VendorClass> = {
+export const vendorClass: ValueCodec<VendorClass> = {
+  form: "vendor class",
   decode: (reader, field) => ({ enterprise: reader.u32(field), data: opaqueList.decode(reader, field) }),
   encode: ({ enterprise, data }, writer) => {
     writer.u32(enterprise);
@@ -132,7 +94,8 @@ export const vendorClass: OptionValue<VendorClass> = {
   },
 };
 
-export const identityAssociation: OptionValue<IdentityAssociation> = {
+export const identityAssociation: ValueCodec<IdentityAssociation> = {
+  form: "identity association",
   decode: (reader, field) => ({
     iaid: reader.u32(field),
     t1: reader.u32(field),
@@ -145,7 +108,8 @@ export const identityAssociation: OptionValue<IdentityAssociation> = {
   },
 };
 
-export const temporaryAssociation: OptionValue<TemporaryAssociation> = {
+export const temporaryAssociation: ValueCodec<TemporaryAssociation> = {
+  form: "temporary identity association",
   decode: (reader, field) => ({ iaid: reader.u32(field), options: readRawOptions(reader) }),
   encode: ({ iaid, options }, writer) => {
     writer.u32(iaid);
@@ -153,7 +117,8 @@ export const temporaryAssociation: OptionValue<TemporaryAssociation> = {
   },
 };
 
-export const iaAddress: OptionValue<IaAddress> = {
+export const iaAddress: ValueCodec<IaAddress> = {
+  form: "address of an association",
   decode: (reader, field) => ({
     address: ipv6FromBytes(reader.bytes(field, 16)),
     preferredLifetime: reader.u32(field),
@@ -166,7 +131,8 @@ export const iaAddress: OptionValue<IaAddress> = {
   },
 };
 
-export const status: OptionValue<Status> = {
+export const status: ValueCodec<Status> = {
+  form: "status",
   decode: (reader, field) => ({ code: reader.u16(field), message: text.decode(reader, field) }),
   encode: ({ code, message }, writer) => {
     writer.u16(code);
@@ -174,29 +140,31 @@ export const status: OptionValue<Status> = {
   },
 };
 
-export const linkLayerAddress: OptionValue<LinkLayerAddress> = {
+export const linkLayerAddress: ValueCodec<LinkLayerAddress> = {
+  form: "link-layer address",
   decode: (reader, field) => ({ hardwareType: reader.u16(field), address: reader.rest() }),
   encode: ({ hardwareType, address }, writer) => writer.u16(hardwareType).bytes(address),
 };
 
 const LONGEST_NAME = 255;
 
-/** Names in labels, without compression. @source RFC 8415 §10, RFC 1035 §3.1 */
-export const domainNameList: OptionValue<readonly string[]> = {
-  decode: (reader, field) => all(reader, () => domainName(reader, field)),
-  encode: (value, writer) => {
-    for (const name of value) {
-      for (const label of name.replace(/\.$/, "").split(".")) {
-        if (label.length < 1 || label.length > 63)
-          throw new Fault("internal", "encode", `"${name}" is not a domain name`);
-        writer.u8(label.length).latin1(label);
-      }
-      writer.u8(0);
+/** In labels, without compression. @source RFC 8415 §10, RFC 1035 §3.1 */
+const domainName: ValueCodec<string> = {
+  form: "domain name",
+  decode: decodeName,
+  encode: (name, writer) => {
+    for (const label of name.replace(/\.$/, "").split(".")) {
+      if (label.length < 1 || label.length > 63)
+        throw new Fault("internal", "encode", `"${name}" is not a domain name`);
+      writer.u8(label.length).latin1(label);
     }
+    writer.u8(0);
   },
 };
 
-function domainName(reader: ByteReader, field: string): string {
+export const domainNameList = listOf(domainName, 0);
+
+function decodeName(reader: ByteReader, field: string): string {
   const labels: string[] = [];
   let size = 1;
   for (;;) {
@@ -220,10 +188,4 @@ function utf8(bytes: Uint8Array, field: string, offset: number): string {
   } catch {
     throw new MalformedFault(field, offset, 0, bytes.length, `${field}: is not UTF-8`);
   }
-}
-
-function all<T>(reader: ByteReader, read: () => T): readonly T[] {
-  const values: T[] = [];
-  while (reader.remaining > 0) values.push(read());
-  return values;
 }

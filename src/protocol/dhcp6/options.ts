@@ -4,30 +4,24 @@ import { MalformedFault } from "../../core/fault.ts";
 import {
   domainNameList,
   duid,
-  flag,
   iaAddress,
   identityAssociation,
   ipv6,
   ipv6List,
   linkLayerAddress,
   opaqueList,
-  type OptionValue,
-  rawBytes,
   status,
   temporaryAssociation,
   text,
-  uint16,
   uint16List,
-  uint32,
-  uint8,
-  type ValueOf,
   vendorClass,
 } from "./option-values.ts";
+import { flag, rawBytes, uint16, uint32, uint8, type ValueCodec, type ValueOf } from "../value-codec.ts";
 import type { RawOption } from "./raw-options.ts";
 
 interface OptionRow {
   readonly code: number;
-  readonly value: OptionValue<unknown>;
+  readonly value: ValueCodec<unknown>;
   readonly source: string;
 }
 

@@ -18,6 +18,11 @@ export function parseIpv6Address(text: string, field = "address"): Ipv6Address {
   return fromGroups(groups);
 }
 
+/** An address as the system writes it, perhaps with a zone (RFC 4007 §11), which is dropped. @throws Fault invalid */
+export function parseZonedIpv6Address(text: string): Ipv6Address {
+  return parseIpv6Address(text.replace(/%.*$/, ""));
+}
+
 function groupsOf(text: string): readonly number[] | null {
   const halves = text.split("::");
   if (halves.length > 2) return null;

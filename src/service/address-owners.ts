@@ -1,6 +1,6 @@
 import type { Ipv4Address, MacAddress } from "../core/brand.ts";
 import { isFault } from "../core/fault.ts";
-import { type Ipv6Address, parseIpv6Address } from "../core/ipv6-address.ts";
+import { type Ipv6Address, parseZonedIpv6Address } from "../core/ipv6-address.ts";
 import type { LeaseReader } from "../domain/store.ts";
 
 /** Which machine was given an address, of either family. */
@@ -24,10 +24,9 @@ export function addressOwners({ leases, leases6 }: Leases): AddressOwners {
   };
 }
 
-/** As the system writes it, also with a zone. */
 function ipv6Of(text: string): Ipv6Address | null {
   try {
-    return parseIpv6Address(text.replace(/%.*$/, ""));
+    return parseZonedIpv6Address(text);
   } catch (error) {
     if (!isFault(error)) throw error;
     return null;

@@ -9,6 +9,7 @@ import { type BootSettings, planFor } from "./boot-lookup.ts";
 import { withoutBootSecret } from "./boot-secret.ts";
 import type { DhcpCounts } from "./dhcp-counters.ts";
 import type { Arrival, Exchange } from "./dhcp-exchange.ts";
+import { firmwareWord } from "./dhcp-firmware.ts";
 import { encodeReply, type ReplyContents } from "./dhcp-reply.ts";
 import { optionsFor } from "./dhcp-subnet.ts";
 
@@ -64,7 +65,6 @@ export class DhcpAnswerer {
     const { log, counts } = this.#parts;
     const encoded = encodeReply(message, client, contents, server, optionsFor(exchange, contents.yiaddr));
     const to = this.#destination(exchange, contents);
-    const { firmware } = client;
     // One literal, without spreading others into it: this runs twice for each lease.
     const fields: LogFields = {
       interface: served.link.interface,
@@ -77,7 +77,7 @@ export class DhcpAnswerer {
       answer: contents.type,
       address: contents.yiaddr === UNSPECIFIED ? undefined : contents.yiaddr,
       to: `${to.kind} ${to.address}`,
-      firmware: firmware.program === "system" ? undefined : `${firmware.program} ${firmware.architecture}`,
+      firmware: firmwareWord(client.firmware),
       boot:
         plan === undefined ? undefined : plan.network.kind === "file" ? withoutBootSecret(plan.network.file) : "none",
       boot_reason: plan?.network.reason,

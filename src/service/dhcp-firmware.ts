@@ -44,6 +44,11 @@ export function firmwareOf(signs: FirmwareSigns): Firmware {
   return systemFirmware;
 }
 
+/** What the log says of it; undefined for an operating system. */
+export function firmwareWord(firmware: Firmware): string | undefined {
+  return firmware.program === "system" ? undefined : `${firmware.program} ${firmware.architecture}`;
+}
+
 function isIpxe(signs: FirmwareSigns): boolean {
   if (signs.ipxe !== undefined) return true;
   if (signs.userClass === undefined) return false;

@@ -5,6 +5,7 @@ import type { DatagramEndpoint } from "../net/datagram.ts";
 import { readOption } from "../protocol/dhcp6/options.ts";
 import { type BootSettings, planFor } from "./boot-lookup.ts";
 import { withoutBootSecret } from "./boot-secret.ts";
+import { firmwareWord } from "./dhcp-firmware.ts";
 import type { Dhcp6Counts } from "./dhcp6-counters.ts";
 import type { Arrival6, Exchange6 } from "./dhcp6-exchange.ts";
 import { SERVER_PORT } from "./dhcp6-link.ts";
@@ -91,7 +92,6 @@ export class Dhcp6Answerer {
     const bytes = encodeReply6(replyMessage(delivered.message, client, contents, duid), delivered.relays);
     counts[contents.type === "advertise" ? "advertises" : "replies"] += 1;
     const to = destination(exchange);
-    const { firmware } = client;
     const addresses = contents.associations.flatMap(({ decision }) =>
       decision.kind === "granted" ? [decision.address] : [],
     );
@@ -101,7 +101,7 @@ export class Dhcp6Answerer {
       answer: contents.type,
       address: addresses.length === 0 ? undefined : addresses.join(", "),
       to: `unicast ${to.address}`,
-      firmware: firmware.program === "system" ? undefined : `${firmware.program} ${firmware.architecture}`,
+      firmware: firmwareWord(client.firmware),
       boot:
         network === undefined
           ? undefined

@@ -1,6 +1,6 @@
 import type { MacAddress } from "../core/brand.ts";
 import { MalformedFault } from "../core/fault.ts";
-import { type Ipv6Address, parseIpv6Address } from "../core/ipv6-address.ts";
+import { type Ipv6Address, parseZonedIpv6Address } from "../core/ipv6-address.ts";
 import type { Firmware } from "../domain/boot-firmware.ts";
 import type { Reservation6Key } from "../domain/subnet6.ts";
 import { hardwareAddressOf } from "../protocol/dhcp6/hardware-address.ts";
@@ -76,7 +76,7 @@ export function readClient6({ message, relays }: Delivered, source: string): Dhc
     server: readOption(options, "serverIdentifier"),
     mac: hardwareAddressOf({
       relayed: nearest === undefined ? undefined : readOption(nearest.options, "clientLinkLayerAddress"),
-      peer: nearest?.peerAddress ?? parseIpv6Address(source.replace(/%.*$/, "")),
+      peer: nearest?.peerAddress ?? parseZonedIpv6Address(source),
       duid,
     }),
     firmware: firmwareOf({

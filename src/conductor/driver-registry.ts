@@ -1,16 +1,6 @@
 import { Fault, invalid } from "../core/fault.ts";
-import type { InterfaceName, Node } from "../domain/node.ts";
+import { type InterfaceName, type Node, servedInterfaces } from "../domain/node.ts";
 import type { HardwareType, Interfaces } from "../driver/interfaces.ts";
-
-/** The interfaces that hardware types implement today; the others of Ironic answer `unsupported`. */
-const IMPLEMENTED = [
-  "power",
-  "management",
-  "boot",
-  "deploy",
-  "inspect",
-  "storage",
-] as const satisfies readonly (InterfaceName & keyof HardwareType)[];
 
 /** Which implementations serve a node: the operator's choice, else the hardware type's preference. */
 export class DriverRegistry {
@@ -34,7 +24,7 @@ export class DriverRegistry {
       );
     }
     for (const name of Object.keys(node.interfaces)) {
-      if (!(IMPLEMENTED as readonly string[]).includes(name)) {
+      if (!(servedInterfaces as readonly string[]).includes(name)) {
         throw new Fault(
           "unsupported",
           "interface.unsupported",
@@ -56,7 +46,7 @@ export class DriverRegistry {
   }
 
   /** The name of the implementation that serves `name`, or null where the hardware type has none. */
-  interfaceName(node: Pick<Node, "driver" | "interfaces">, name: (typeof IMPLEMENTED)[number]): string | null {
+  interfaceName(node: Pick<Node, "driver" | "interfaces">, name: (typeof servedInterfaces)[number]): string | null {
     return node.interfaces[name] ?? this.#types.get(node.driver)?.[name].keys().next().value ?? null;
   }
 }

@@ -2,7 +2,7 @@ import { isSecretKey, HIDDEN } from "../core/secret.ts";
 import { isJsonObject, type Json, type JsonObject } from "../core/json.ts";
 import type { HistoryEntry } from "../domain/history.ts";
 import type { Lease } from "../domain/lease.ts";
-import type { InterfaceName, Node, Port } from "../domain/node.ts";
+import { type Node, type Port, servedInterfaces, unservedInterfaces } from "../domain/node.ts";
 import type { PlannedStep } from "../domain/operation.ts";
 import type { Volume } from "../domain/volume.ts";
 import type { DriverRegistry } from "./driver-registry.ts";
@@ -11,9 +11,6 @@ import type { DriverRegistry } from "./driver-registry.ts";
  * Ironic's JSON for our records: the only file that knows snake_case. It lies here and not in the REST door, because the
  * site's and the local door show the same JSON.
  */
-
-const SHOWN_INTERFACES = ["power", "management", "boot", "deploy", "inspect", "storage"] as const;
-const NO_INTERFACES: readonly InterfaceName[] = ["bios", "console", "raid", "rescue", "vendor", "firmware"];
 
 export function representNode(
   node: Node,
@@ -68,9 +65,9 @@ export function representNode(
             deadline: operation.progress.kind === "waiting" ? operation.progress.deadline : null,
           },
     ...Object.fromEntries(
-      SHOWN_INTERFACES.map((name) => [`${name}_interface`, options.drivers.interfaceName(node, name)]),
+      servedInterfaces.map((name) => [`${name}_interface`, options.drivers.interfaceName(node, name)]),
     ),
-    ...Object.fromEntries(NO_INTERFACES.map((name) => [`${name}_interface`, null])),
+    ...Object.fromEntries(unservedInterfaces.map((name) => [`${name}_interface`, null])),
     network_interface: "noop",
     inspection_started_at: node.inspectionStartedAt,
     inspection_finished_at: node.inspectionFinishedAt,

@@ -20,20 +20,13 @@ export interface AgentRecord {
   readonly lastHeartbeat: string | null;
 }
 
-export type InterfaceName =
-  | "bios"
-  | "boot"
-  | "console"
-  | "deploy"
-  | "firmware"
-  | "inspect"
-  | "management"
-  | "network"
-  | "power"
-  | "raid"
-  | "rescue"
-  | "storage"
-  | "vendor";
+/** Ironic's interfaces that hardware types implement here. */
+export const servedInterfaces = ["power", "management", "boot", "deploy", "inspect", "storage"] as const;
+
+/** Its others: a node that names an implementation of one is refused. */
+export const unservedInterfaces = ["bios", "console", "firmware", "network", "raid", "rescue", "vendor"] as const;
+
+export type InterfaceName = (typeof servedInterfaces | typeof unservedInterfaces)[number];
 
 /** A machine of the rack. Instants are UTC ISO 8601. */
 export interface Node {

@@ -3,7 +3,7 @@ import { parseMacAddress, parsePortUuid } from "../../core/brand.ts";
 import { instant } from "../../core/clock.ts";
 import { Fault } from "../../core/fault.ts";
 import { isJsonObject, type JsonObject, stringProperty } from "../../core/json.ts";
-import type { Node } from "../../domain/node.ts";
+import { type Node, servedInterfaces } from "../../domain/node.ts";
 import { provisionStates } from "../../domain/provision-state.ts";
 import type { Transaction } from "../../domain/store.ts";
 import { type Command, command } from "../catalogue.ts";
@@ -15,10 +15,7 @@ import { type ConductorParts, findNode, showNode } from "./parts.ts";
 import { closed, eventResult, freeObject, nodeIdent, nodeResult } from "./schemas.ts";
 
 const interfaceFields = Object.fromEntries(
-  (["power", "management", "boot", "deploy", "inspect", "storage"] as const).map((name) => [
-    `${name}_interface`,
-    Type.Optional(Type.Union([Type.String(), Type.Null()])),
-  ]),
+  servedInterfaces.map((name) => [`${name}_interface`, Type.Optional(Type.Union([Type.String(), Type.Null()]))]),
 );
 
 const bootMode = Type.Union([Type.Literal("bios"), Type.Literal("uefi"), Type.Null()]);

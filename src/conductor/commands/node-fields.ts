@@ -5,7 +5,7 @@ import { isJsonObject, type Json, type JsonObject } from "../../core/json.ts";
 import { HIDDEN } from "../../core/secret.ts";
 import type { BootMode } from "../../domain/boot-device.ts";
 import { enrolledNode } from "../../domain/enrolled-node.ts";
-import { type InterfaceName, isNodeName, type Node } from "../../domain/node.ts";
+import { type InterfaceName, isNodeName, type Node, servedInterfaces } from "../../domain/node.ts";
 import { masked } from "../representation.ts";
 
 /** The node that the parameters of node.create describe. @throws Fault invalid (names the field) */
@@ -13,15 +13,6 @@ export function newNode(params: JsonObject, options: { readonly uuid: string; re
   const bare = enrolledNode({ uuid: parseNodeUuid(options.uuid), driver: "", at: options.at });
   return fromPatchable(bare, { ...patchable(bare), ...params });
 }
-
-const PATCHED_INTERFACES = [
-  "power",
-  "management",
-  "boot",
-  "deploy",
-  "inspect",
-  "storage",
-] as const satisfies readonly InterfaceName[];
 
 /** The part of a node that its operator owns, in Ironic's names. */
 function patchable(node: Node): JsonObject {
@@ -41,7 +32,7 @@ function patchable(node: Node): JsonObject {
     protected_reason: node.protectedReason,
     retired: node.retired,
     retired_reason: node.retiredReason,
-    ...Object.fromEntries(PATCHED_INTERFACES.map((name) => [`${name}_interface`, node.interfaces[name] ?? null])),
+    ...Object.fromEntries(servedInterfaces.map((name) => [`${name}_interface`, node.interfaces[name] ?? null])),
   };
 }
 
@@ -57,7 +48,7 @@ function fromPatchable(node: Node, document: JsonObject): Node {
   const mode = textOrNull(document, "boot_mode");
   if (mode !== null && mode !== "bios" && mode !== "uefi") throw invalid("boot_mode", 'must be "bios" or "uefi"');
   const interfaces: Partial<Record<InterfaceName, string>> = {};
-  for (const one of PATCHED_INTERFACES) {
+  for (const one of servedInterfaces) {
     const chosen = textOrNull(document, `${one}_interface`);
     if (chosen !== null) interfaces[one] = chosen;
   }

@@ -80,6 +80,11 @@ export class BootLab implements AsyncDisposable {
     return lab;
   }
 
+  /** As the host counts it; undefined when it has ended. */
+  serverPid(): Promise<number | undefined> {
+    return this.#server.pid();
+  }
+
   /** What the server has logged so far. */
   lines(): readonly JsonObject[] {
     return readFileSync(this.#log, "utf8")

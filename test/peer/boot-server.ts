@@ -19,7 +19,6 @@ import { Secret } from "../../src/core/secret.ts";
 import { Scope } from "../../src/core/scope.ts";
 import { millis, seconds } from "../../src/core/units.ts";
 import type { BootTarget } from "../../src/domain/boot-device.ts";
-import { defaultLoaders, defaultSignedLoaders } from "../../src/domain/boot-plan.ts";
 import { BootTrace } from "../../src/domain/boot-trace.ts";
 import type { Reservation } from "../../src/domain/subnet.ts";
 import { ArpProbe } from "../../src/net/arp-probe.ts";
@@ -27,9 +26,7 @@ import { BatchSocket } from "../../src/net/batch-socket.ts";
 import { DatagramSocket } from "../../src/net/datagram.ts";
 import { addressOwners } from "../../src/service/address-owners.ts";
 import { BootFiles } from "../../src/service/boot-files.ts";
-import { bootSecrets } from "../../src/service/boot-secret.ts";
 import { loadBootTemplates } from "../../src/config/boot-templates.ts";
-import { noTemplates } from "../../src/domain/boot-template.ts";
 import type { ServerIdentity } from "../../src/service/boot-listener.ts";
 import { BootHttp } from "../../src/service/boot-http.ts";
 import { serverDuid } from "../../src/service/dhcp6-duid.ts";
@@ -42,6 +39,7 @@ import { tracedLog } from "../../src/service/traced-log.ts";
 import { type TftpLink, TftpService } from "../../src/service/tftp-service.ts";
 import { openStore } from "../../src/store/level-store.ts";
 import { openMemoryStore } from "../../src/store/memory-store.ts";
+import { bootSettings } from "../boot-settings.ts";
 import { aConnector, aNode, aPort, aTarget } from "../conformance/store-contract.ts";
 
 export interface BootServerOptions {
@@ -139,23 +137,17 @@ async function main(options: BootServerOptions): Promise<void> {
     });
   });
   const address = parseIpv4Address(options.address);
-  const boot = {
+  const boot = bootSettings({
     policy: {
       discovery: options.discovery,
-      loaders: defaultLoaders,
-      signedLoaders: defaultSignedLoaders,
-      ramdisks: ["i386" as const, "x86_64" as const],
       httpsFor: options.tls?.for ?? [],
       kernelArguments: options.kernelArguments,
-      debug: false,
     },
     httpPort: options.httpPort,
     httpsPort: options.tls?.port ?? null,
-    apiPort: 6385,
-    templates: options.templateDirectory === undefined ? noTemplates : loadBootTemplates(options.templateDirectory),
-    secrets: bootSecrets(new Uint8Array(32)),
+    ...(options.templateDirectory === undefined ? {} : { templates: loadBootTemplates(options.templateDirectory) }),
     ipv6: { host: null, apiAddress: address },
-  };
+  });
   const { ipv6 } = options;
   const owners = addressOwners(store);
   const files = scope.use(

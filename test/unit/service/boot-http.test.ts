@@ -12,14 +12,12 @@ import { SeededRandom } from "../../../src/core/random.ts";
 import { Secret } from "../../../src/core/secret.ts";
 import { Scope } from "../../../src/core/scope.ts";
 import { millis } from "../../../src/core/units.ts";
-import { defaultLoaders, defaultSignedLoaders } from "../../../src/domain/boot-plan.ts";
 import { BootFiles } from "../../../src/service/boot-files.ts";
-import { bootSecrets } from "../../../src/service/boot-secret.ts";
-import { noTemplates } from "../../../src/domain/boot-template.ts";
 import type { ServerIdentity } from "../../../src/service/boot-listener.ts";
 import { BootHttp } from "../../../src/service/boot-http.ts";
 import { openMemoryStore } from "../../../src/store/memory-store.ts";
 import { CertificateAuthority } from "../../certificates.ts";
+import { bootSettings } from "../../boot-settings.ts";
 import { aMac, aNode, aPort } from "../../conformance/store-contract.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "ironrack-http-"));
@@ -48,22 +46,7 @@ async function open(identity: ServerIdentity | null = null): Promise<Rig> {
       clock,
       log: silentLog,
       store,
-      boot: {
-        policy: {
-          discovery: false,
-          loaders: defaultLoaders,
-          signedLoaders: defaultSignedLoaders,
-          ramdisks: ["i386", "x86_64"],
-          httpsFor: [],
-          kernelArguments: "",
-          debug: false,
-        },
-        httpPort: 8080,
-        httpsPort: null,
-        apiPort: 6385,
-        templates: noTemplates,
-        secrets: bootSecrets(new Uint8Array(32)),
-      },
+      boot: bootSettings(),
       files: scope.use(new BootFiles({ clock, named: new Map(), root: null })),
       ramdisk: { kernel, initrd },
       isoDirectories: [],

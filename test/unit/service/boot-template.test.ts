@@ -7,11 +7,11 @@ import { parseIpv4Address } from "../../../src/core/brand.ts";
 import { loadBootTemplates, readBootTemplates } from "../../../src/config/boot-templates.ts";
 import { problemLine } from "../../../src/config/load.ts";
 import { systemFirmware } from "../../../src/domain/boot-firmware.ts";
-import { defaultLoaders, defaultSignedLoaders } from "../../../src/domain/boot-plan.ts";
 import { noTemplates, type TemplateFormat } from "../../../src/domain/boot-template.ts";
 import type { Node } from "../../../src/domain/node.ts";
 import { planFor } from "../../../src/service/boot-lookup.ts";
 import { bootText } from "../../../src/service/boot-text.ts";
+import { bootSettings } from "../../boot-settings.ts";
 import { aMac, aNode, aPort } from "../../conformance/store-contract.ts";
 
 let directory = "";
@@ -30,22 +30,7 @@ function problems(): readonly string[] {
 
 function text(format: TemplateFormat, node: Partial<Node>): string {
   const templates = loadBootTemplates(directory);
-  const settings = {
-    policy: {
-      discovery: false,
-      loaders: defaultLoaders,
-      signedLoaders: defaultSignedLoaders,
-      ramdisks: ["x86_64"] as const,
-      httpsFor: [],
-      kernelArguments: "console=ttyS0",
-      debug: false,
-    },
-    httpPort: 8080,
-    httpsPort: null,
-    apiPort: 6385,
-    templates,
-    secrets: () => "s3cret",
-  };
+  const settings = bootSettings({ policy: { kernelArguments: "console=ttyS0" }, templates, secrets: () => "s3cret" });
   const services = {
     address: parseIpv4Address("10.0.0.1"),
     http: "http://10.0.0.1:8080",

@@ -9,16 +9,15 @@ import type { LogEvent } from "../../../src/core/log-events.ts";
 import { SeededRandom } from "../../../src/core/random.ts";
 import { Scope } from "../../../src/core/scope.ts";
 import { millis, seconds } from "../../../src/core/units.ts";
-import { defaultLoaders, defaultSignedLoaders } from "../../../src/domain/boot-plan.ts";
 import type { Store } from "../../../src/domain/store.ts";
 import { DatagramSocket } from "../../../src/net/datagram.ts";
 import { type Dhcp4Message, decodeMessage, encodeMessage, UNSPECIFIED } from "../../../src/protocol/dhcp4/message.ts";
 import { encodeOptions, type OptionValues, readOption } from "../../../src/protocol/dhcp4/options.ts";
 import { DhcpService, type DhcpServiceOptions } from "../../../src/service/dhcp-service.ts";
-import { bootSecrets } from "../../../src/service/boot-secret.ts";
-import { noTemplates } from "../../../src/domain/boot-template.ts";
 import { openMemoryStore } from "../../../src/store/memory-store.ts";
+import { bootSettings } from "../../boot-settings.ts";
 import { aNode, aPort } from "../../conformance/store-contract.ts";
+import { damagedDhcp4 } from "../../fuzz/dhcp4-datagram.ts";
 
 const LOOPBACK = parseIpv4Address("127.0.0.1");
 /** Sub-option 19: replies come to the port that the relay sent from (RFC 8357), which here is a test without privileges. */
@@ -99,22 +98,7 @@ class Rig implements AsyncDisposable {
             options: { router: [LOOPBACK], domainName: "rack.test", ntpServer: [LOOPBACK] },
           },
         ],
-        boot: {
-          policy: {
-            discovery: false,
-            loaders: defaultLoaders,
-            signedLoaders: defaultSignedLoaders,
-            ramdisks: ["i386", "x86_64", "arm64"],
-            httpsFor: [],
-            kernelArguments: "",
-            debug: false,
-          },
-          httpPort: 8080,
-          httpsPort: null,
-          apiPort: 6385,
-          templates: noTemplates,
-          secrets: bootSecrets(new Uint8Array(32)),
-        },
+        boot: bootSettings(),
         authoritative: true,
         rapidCommit: false,
         serveUnknown: true,
@@ -424,35 +408,10 @@ test("many REQUESTs at once are granted together, each its own address", async (
 test("anything at all leaves the service serving", async () => {
   await using rig = await Rig.open();
   const seed = Number(process.env["FUZZ_SEED"] ?? 17);
+  const rounds = Number(process.env["FUZZ_ROUNDS"] ?? 5000);
   const random = new SeededRandom(seed);
-  const real = encodeMessage({
-    op: "request",
-    htype: 1,
-    hops: 1,
-    xid: 7,
-    secs: 0,
-    broadcast: false,
-    ciaddr: UNSPECIFIED,
-    yiaddr: UNSPECIFIED,
-    siaddr: UNSPECIFIED,
-    giaddr: LOOPBACK,
-    chaddr: macAddressToBytes(parseMacAddress(A)),
-    sname: "",
-    file: "",
-    options: encodeOptions({
-      messageType: "discover",
-      parameterRequestList: [1, 3],
-      clientSystemArchitecture: [7],
-      vendorClassIdentifier: "PXEClient",
-      relayAgentInformation: RELAY,
-    }),
-  }).bytes;
-  for (let round = 0; round < 5000; round += 1) {
-    const bytes = Uint8Array.from(real);
-    for (let change = random.below(6); change >= 0; change -= 1) bytes[random.below(bytes.length)] = random.below(256);
-    bytes.set([127, 0, 0, 1], 24); // what is answered comes back here and nowhere else
-    await rig.raw(bytes.subarray(0, random.below(3) === 0 ? random.below(bytes.length) : bytes.length));
-  }
+  const datagram = damagedDhcp4(LOOPBACK); // what is answered comes back here and nowhere else
+  for (let round = 0; round < rounds; round += 1) await rig.raw(datagram(random));
   await rig.clock.advance(1);
   assert.ok(
     !rig.lines.some(({ event, fields }) => event === "dhcp.failed" && fields.code === "internal"),

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { parseIpv4Address, parseMacAddress } from "../../../src/core/brand.ts";
+import { parseMacAddress } from "../../../src/core/brand.ts";
 import { FakeClock } from "../../../src/core/clock.ts";
 import { Fault } from "../../../src/core/fault.ts";
 import { type Ipv6Address, parseIpv6Address } from "../../../src/core/ipv6-address.ts";
@@ -8,7 +8,6 @@ import { silentLog } from "../../../src/core/log.ts";
 import { SeededRandom } from "../../../src/core/random.ts";
 import { Scope } from "../../../src/core/scope.ts";
 import { seconds } from "../../../src/core/units.ts";
-import { defaultLoaders, defaultSignedLoaders } from "../../../src/domain/boot-plan.ts";
 import type { Store } from "../../../src/domain/store.ts";
 import type { DatagramEndpoint, DatagramServer, ReceivedDatagram } from "../../../src/net/datagram.ts";
 import {
@@ -19,12 +18,12 @@ import {
 } from "../../../src/protocol/dhcp6/message.ts";
 import { option, readOption, readOptions, statusCodes } from "../../../src/protocol/dhcp6/options.ts";
 import type { RawOption } from "../../../src/protocol/dhcp6/raw-options.ts";
-import { bootSecrets } from "../../../src/service/boot-secret.ts";
-import { noTemplates } from "../../../src/domain/boot-template.ts";
 import { serverDuid } from "../../../src/service/dhcp6-duid.ts";
 import { Dhcp6Service, type Dhcp6ServiceOptions } from "../../../src/service/dhcp6-service.ts";
 import { openMemoryStore } from "../../../src/store/memory-store.ts";
+import { bootSettings } from "../../boot-settings.ts";
 import { aNode, aPort } from "../../conformance/store-contract.ts";
+import { anyDhcp6 } from "../../fuzz/dhcp6-datagram.ts";
 
 const OURS = parseIpv6Address("fd00::1");
 const DUID = serverDuid(new Uint8Array(32).fill(1));
@@ -89,23 +88,7 @@ class Rig implements AsyncDisposable {
             options: { nameServers: [OURS], domainSearch: ["rack.test"] },
           },
         ],
-        boot: {
-          policy: {
-            discovery: false,
-            loaders: defaultLoaders,
-            signedLoaders: defaultSignedLoaders,
-            ramdisks: ["i386", "x86_64"],
-            kernelArguments: "",
-            httpsFor: [],
-            debug: false,
-          },
-          httpPort: 8080,
-          httpsPort: null,
-          apiPort: 6385,
-          templates: noTemplates,
-          secrets: bootSecrets(new Uint8Array(32)),
-          ipv6: { host: null, apiAddress: parseIpv4Address("10.0.0.1") },
-        },
+        boot: bootSettings(),
         duid: DUID,
         rapidCommit: false,
         preference: 0,
@@ -411,33 +394,13 @@ test("a client behind a relay on a link that is not configured gets no answer", 
 });
 
 test("whatever arrives, the service lives, holds no more than its pool, and serves on", async () => {
-  const seed = 8415;
+  const seed = Number(process.env["FUZZ_SEED"] ?? 8415);
+  const rounds = Number(process.env["FUZZ_ROUNDS"] ?? 20_000);
   const random = new SeededRandom(seed);
+  const datagram = anyDhcp6({ duid: DUID, pool: parseIpv6Address("fd00::100") });
   await using rig = new Rig({ rapidCommit: true });
-  const types = [1, 3, 4, 5, 6, 8, 9, 11, 12] as const;
-  const parts: readonly RawOption[] = [
-    CLIENT_ID,
-    SERVER_ID,
-    ia(1, "fd00::100"),
-    ia(2),
-    ASKED,
-    ...PXE,
-    option("rapidCommit", true),
-  ];
-  for (let round = 0; round < 20_000; round += 1) {
-    const type = types[random.below(types.length)] ?? 1;
-    const chosen = parts.filter(() => random.below(3) > 0);
-    const duid = option("clientIdentifier", random.bytes(3 + random.below(20)));
-    const options = random.below(2) === 0 ? chosen : [duid, ...chosen.filter(({ code }) => code !== 1)];
-    const message = Buffer.from(
-      encodeMessage({ kind: "client-server", type: "solicit", transactionId: round, options }),
-    );
-    message[0] = type;
-    for (let damage = random.below(4); damage > 0; damage -= 1)
-      message[random.below(message.length)] = random.below(256);
-    const bytes =
-      random.below(8) === 0 ? random.bytes(random.below(200)) : message.subarray(0, message.length - random.below(3));
-    (random.below(4) === 0 ? rig.own : rig.group).arrive(bytes, {
+  for (let round = 0; round < rounds; round += 1) {
+    (random.below(4) === 0 ? rig.own : rig.group).arrive(datagram(random), {
       address: `fe80::${random.below(65_536).toString(16)}%eth0`,
       port: 546,
     });

@@ -11,6 +11,7 @@ import {
 } from "../../../../src/protocol/dhcp4/message.ts";
 import { encodeOptions, isOptionName, optionNameFromCode, readOption } from "../../../../src/protocol/dhcp4/options.ts";
 import { readClient } from "../../../../src/service/dhcp-client.ts";
+import { anyDhcp4 } from "../../../fuzz/dhcp4-datagram.ts";
 
 const base: Dhcp4Message = {
   op: "request",
@@ -137,7 +138,7 @@ test("anything at all is read or refused as malformed, and what is read encodes 
   const random = new SeededRandom(seed);
   let read = 0;
   for (let round = 0; round < rounds; round += 1) {
-    const bytes = aDatagram(random);
+    const bytes = anyDhcp4(random);
     try {
       const message = decodeMessage(bytes);
       read += 1;
@@ -164,24 +165,4 @@ function tolerant(work: () => unknown): void {
   } catch (error) {
     if (!(error instanceof MalformedFault)) throw error;
   }
-}
-
-function aDatagram(random: SeededRandom): Uint8Array {
-  const length = random.below(4) === 0 ? random.below(1500) : 240 + random.below(400);
-  const bytes = random.bytes(length);
-  if (random.below(8) === 0) return bytes;
-  bytes[0] = 1 + random.below(2);
-  bytes[2] = random.below(18);
-  if (length >= 240) {
-    bytes.set([0x63, 0x82, 0x53, 0x63], 236);
-    let at = 240;
-    while (at + 2 < length && random.below(30) !== 0) {
-      const size = Math.min(random.below(12), length - at - 2);
-      bytes[at] = random.below(256);
-      bytes[at + 1] = random.below(20) === 0 ? random.below(256) : size;
-      at += 2 + size;
-    }
-    if (at < length) bytes[at] = 255;
-  }
-  return bytes;
 }

@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <string>
 #include <thread>
 #include <utility>
 
@@ -13,6 +14,20 @@
 #include "bytes/fault.hpp"
 
 namespace ironrack::addon {
+
+/// What a function that begins a job is called with.
+struct JobCall {
+  Napi::Object request;
+  Napi::Function on_progress;
+  Napi::Function on_end;
+};
+
+/// Nothing, with a TypeError, when it is called with something else.
+inline std::optional<JobCall> job_call(const Napi::CallbackInfo& info, const char* name) {
+  if (info[0].IsObject() && info[1].IsFunction() && info[2].IsFunction()) return JobCall{info[0].As<Napi::Object>(), info[1].As<Napi::Function>(), info[2].As<Napi::Function>()};
+  Napi::TypeError::New(info.Env(), std::string(name) + " takes a request and two functions").ThrowAsJavaScriptException();
+  return std::nullopt;
+}
 
 /// `Job` has run(on_progress) → Result<Outcome>, which blocks, and cancel(), from any thread. `Values` names Progress and Outcome and turns
 /// each into a value: to_value(env, …); only on Node's thread. Owned by itself from start() to the end's delivery, or to the end of the environment.
@@ -39,8 +54,8 @@ class Background {
   };
 
   template <typename... Arguments>
-  static Started start(Napi::Env env, Napi::Function on_progress, Napi::Function on_end, Arguments&&... arguments) {
-    const auto self = std::make_shared<Background>(env, on_progress, on_end, std::forward<Arguments>(arguments)...);
+  static Started start(Napi::Env env, const JobCall& call, Arguments&&... arguments) {
+    const auto self = std::make_shared<Background>(env, call.on_progress, call.on_end, std::forward<Arguments>(arguments)...);
     self->news_ = News::New(env, "ironrack job", 0, 1, self.get());
     // Registered after the news channel's own hook, so that this one runs before it: the thread is gone when the channel closes.
     napi_add_env_cleanup_hook(env, &Background::on_environment_end, self.get());

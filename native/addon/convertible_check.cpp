@@ -27,15 +27,13 @@ struct CheckValues {
 
 Napi::Value start_convertible_check(const Napi::CallbackInfo& info) {
   const auto env = info.Env();
-  if (!info[0].IsObject() || !info[1].IsFunction() || !info[2].IsFunction()) {
-    Napi::TypeError::New(env, "startConvertibleCheck takes a request and two functions").ThrowAsJavaScriptException();
-    return env.Undefined();
-  }
-  Arguments arguments(info[0].As<Napi::Object>());
+  const auto call = job_call(info, "startConvertibleCheck");
+  if (!call) return env.Undefined();
+  Arguments arguments(call->request);
   auto path = arguments.text("path");
   auto format = arguments.text("format");
   if (env.IsExceptionPending()) return env.Undefined();
-  return Background<ConvertibleCheck, CheckValues>::start(env, info[1].As<Napi::Function>(), info[2].As<Napi::Function>(), std::move(path), std::move(format)).handle;
+  return Background<ConvertibleCheck, CheckValues>::start(env, *call, std::move(path), std::move(format)).handle;
 }
 
 }  // namespace ironrack::addon

@@ -86,13 +86,11 @@ Napi::Value abandon_download(const Napi::CallbackInfo& info) {
 
 Napi::Value start_download(const Napi::CallbackInfo& info) {
   const auto env = info.Env();
-  if (!info[0].IsObject() || !info[1].IsFunction() || !info[2].IsFunction()) {
-    Napi::TypeError::New(env, "startDownload takes a request and two functions").ThrowAsJavaScriptException();
-    return env.Undefined();
-  }
-  Arguments arguments(info[0].As<Napi::Object>());
+  const auto call = job_call(info, "startDownload");
+  if (!call) return env.Undefined();
+  Arguments arguments(call->request);
   http::AttemptRequest request;
-  request.download = download_of(info[0].As<Napi::Object>().Get("download"));
+  request.download = download_of(call->request.Get("download"));
   request.url = arguments.text("url");
   request.username = arguments.optional_text("username").value_or("");
   request.password = arguments.optional_text("password").value_or("");
@@ -102,7 +100,7 @@ Napi::Value start_download(const Napi::CallbackInfo& info) {
   for (std::uint32_t i = 0; i < headers.Length(); i++) request.headers.push_back(headers.Get(i).ToString().Utf8Value());
   if (!request.download && !env.IsExceptionPending()) Napi::TypeError::New(env, "download must come from openDownload").ThrowAsJavaScriptException();
   if (env.IsExceptionPending()) return env.Undefined();
-  return Background<DownloadAttempt, AttemptValues>::start(env, info[1].As<Napi::Function>(), info[2].As<Napi::Function>(), std::move(request)).handle;
+  return Background<DownloadAttempt, AttemptValues>::start(env, *call, std::move(request)).handle;
 }
 
 }  // namespace ironrack::addon

@@ -33,15 +33,13 @@ struct DigestValues {
 
 Napi::Value start_file_digest(const Napi::CallbackInfo& info) {
   const auto env = info.Env();
-  if (!info[0].IsObject() || !info[1].IsFunction() || !info[2].IsFunction()) {
-    Napi::TypeError::New(env, "startFileDigest takes a request and two functions").ThrowAsJavaScriptException();
-    return env.Undefined();
-  }
-  Arguments arguments(info[0].As<Napi::Object>());
+  const auto call = job_call(info, "startFileDigest");
+  if (!call) return env.Undefined();
+  Arguments arguments(call->request);
   auto path = arguments.text("path");
   auto algorithm = arguments.text("algorithm");
   if (env.IsExceptionPending()) return env.Undefined();
-  return Background<FileDigest, DigestValues>::start(env, info[1].As<Napi::Function>(), info[2].As<Napi::Function>(), std::move(path), std::move(algorithm)).handle;
+  return Background<FileDigest, DigestValues>::start(env, *call, std::move(path), std::move(algorithm)).handle;
 }
 
 }  // namespace ironrack::addon

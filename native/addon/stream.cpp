@@ -174,13 +174,11 @@ std::optional<StreamRequest> read_request(Napi::Env env, Napi::Object object) {
 
 Napi::Value start_stream(const Napi::CallbackInfo& info) {
   const auto env = info.Env();
-  if (!info[0].IsObject() || !info[1].IsFunction() || !info[2].IsFunction()) {
-    Napi::TypeError::New(env, "startStream takes a request and two functions").ThrowAsJavaScriptException();
-    return env.Undefined();
-  }
-  auto request = read_request(env, info[0].As<Napi::Object>());
+  const auto asked = job_call(info, "startStream");
+  if (!asked) return env.Undefined();
+  auto request = read_request(env, asked->request);
   if (!request) return env.Undefined();
-  auto stream = Background<StreamJob, StreamValues>::start(env, info[1].As<Napi::Function>(), info[2].As<Napi::Function>(), std::move(*request));
+  auto stream = Background<StreamJob, StreamValues>::start(env, *asked, std::move(*request));
   stream.method("add", [](StreamJob& job, const Napi::CallbackInfo& call) -> Napi::Value {
     auto target = read_target(call.Env(), call[0]);
     if (call.Env().IsExceptionPending()) return call.Env().Undefined();

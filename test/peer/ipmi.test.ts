@@ -18,6 +18,7 @@ import { chassisControl } from "../../src/protocol/ipmi/command/chassis-control.
 import { getChassisStatus } from "../../src/protocol/ipmi/command/get-chassis-status.ts";
 import { getDeviceId } from "../../src/protocol/ipmi/command/get-device-id.ts";
 import { getSelInfo } from "../../src/protocol/ipmi/command/get-sel-info.ts";
+import { ipmiTarget } from "../ipmi-target.ts";
 import { taskWith } from "../unit/driver/ipmi/node-of.ts";
 import { IpmiResponder } from "./ipmi-responder.ts";
 import { IpmiSim } from "./ipmi-sim.ts";
@@ -29,19 +30,6 @@ const parts: IpmiParts = { clock, random: new SystemRandom() };
 const impatient: IpmiParts = { ...parts, retries: { attempts: 5, first: millis(150), growth: 1.5 } };
 const wait = { signal: new AbortController().signal, log: silentLog };
 const seed = Number(process.env["IRONRACK_SEED"] ?? new SystemRandom().below(2 ** 31));
-
-function target(bmc: { readonly port: number }, change: Partial<IpmiTarget> = {}): IpmiTarget {
-  return {
-    host: "127.0.0.1",
-    port: bmc.port,
-    username: "admin",
-    password: new Secret("secret"),
-    bmcKey: undefined,
-    privilege: "ADMINISTRATOR",
-    cipherSuites: [17, 3],
-    ...change,
-  };
-}
 
 function infoOf(bmc: { readonly port: number }): Record<string, string | number> {
   return { ipmi_address: "127.0.0.1", ipmi_port: bmc.port, ipmi_username: "admin", ipmi_password: "secret" };
@@ -78,7 +66,7 @@ function codeIs(code: string, kind: string): (error: unknown) => boolean {
 
 test("ipmi_sim and ipmitool: we read what ipmitool reads", async () => {
   await using sim = await IpmiSim.start();
-  await using bmc = new IpmiBmc(target(sim), parts);
+  await using bmc = new IpmiBmc(ipmiTarget(sim), parts);
   const id = await bmc.request(getDeviceId, undefined, wait);
   const said = await ipmitool(sim, 3, "mc", "info");
   const line = (key: string): string | undefined => new RegExp(`^${key} +: (.*)$`, "m").exec(said)?.[1]?.trim();
@@ -98,7 +86,7 @@ test("ipmi_sim and ipmitool: we read what ipmitool reads", async () => {
 
 test("ipmi_sim and ipmitool: each sees what the other did", async () => {
   await using sim = await IpmiSim.start();
-  await using bmc = new IpmiBmc(target(sim), parts);
+  await using bmc = new IpmiBmc(ipmiTarget(sim), parts);
   await bmc.request(chassisControl, { action: "power-up" }, wait);
   assert.match(await ipmitool(sim, 3, "power", "status"), /is on/);
   await ipmitool(sim, 3, "power", "off");
@@ -114,7 +102,7 @@ for (const suite of [3, 17]) {
       users: [{ name: "admin", password: "secret", privilege: 4 }],
       suites: [suite],
     });
-    await using bmc = new IpmiBmc(target(responder, { cipherSuites: [suite] }), parts);
+    await using bmc = new IpmiBmc(ipmiTarget(responder, { cipherSuites: [suite] }), parts);
     const flags = bootFlags("disk", { persistent: true, efi: true });
     await bmc.request(setSystemBootOptions, { parameter: "bootFlags", flags }, wait);
     const said = await ipmitool(responder, suite, "chassis", "bootparam", "get", "5");
@@ -164,7 +152,7 @@ for (const suite of [3, 8, 17]) {
       "-l",
       "ADMIN",
     ];
-    await using bmc = new IpmiBmc(target(responder, { cipherSuites: [suite] }), parts);
+    await using bmc = new IpmiBmc(ipmiTarget(responder, { cipherSuites: [suite] }), parts);
     await run("/usr/sbin/ipmipower", [...login, "--on"]);
     assert.equal((await bmc.request(getChassisStatus, undefined, wait)).powerOn, true);
     await bmc.request(chassisControl, { action: "power-down" }, wait);
@@ -176,12 +164,12 @@ test("ipmi_sim: wrong user, wrong password, missing suite and want of privilege 
   await using sim = await IpmiSim.start();
   await using bmcs = new IpmiBmcs(parts);
   const ask = async (change: Partial<IpmiTarget>): Promise<unknown> =>
-    await bmcs.request(target(sim, change), getDeviceId, undefined, wait);
+    await bmcs.request(ipmiTarget(sim, change), getDeviceId, undefined, wait);
   const begun = clock.now();
   await assert.rejects(ask({ username: "nobody" }), codeIs("ipmi.rakp.0d", "refused"));
   await assert.rejects(ask({ password: new Secret("wrong") }), codeIs("ipmi.rakp.0f", "refused"));
   await assert.rejects(ask({ cipherSuites: [17] }), codeIs("ipmi.rakp.04", "refused"));
-  const viewer = target(sim, { username: "viewer", password: new Secret("viewer"), privilege: "USER" });
+  const viewer = ipmiTarget(sim, { username: "viewer", password: new Secret("viewer"), privilege: "USER" });
   await bmcs.request(viewer, getChassisStatus, undefined, wait);
   await assert.rejects(
     bmcs.request(viewer, chassisControl, { action: "power-up" }, wait),
@@ -193,19 +181,19 @@ test("ipmi_sim: wrong user, wrong password, missing suite and want of privilege 
 
 test("ipmi_sim: a closed port is unreachable, a silent one a timeout", async () => {
   await using sim = await IpmiSim.start();
-  await using bmc = new IpmiBmc(target(sim), impatient);
+  await using bmc = new IpmiBmc(ipmiTarget(sim), impatient);
   await bmc.request(getDeviceId, undefined, wait);
   await sim.kill();
   await assert.rejects(bmc.request(getDeviceId, undefined, wait), codeIs("ipmi.unreachable", "unreachable"));
   await using silent = await IpmiResponder.start({ users: [], suites: [] });
   await using proxy = await LossyUdpProxy.start(silent.port, { seed, lose: 100, duplicate: 0, jitterMs: 0 });
-  await using second = new IpmiBmc(target(proxy), impatient);
+  await using second = new IpmiBmc(ipmiTarget(proxy), impatient);
   await assert.rejects(second.request(getDeviceId, undefined, wait), codeIs("ipmi.timeout", "timeout"));
 });
 
 test("ipmi_sim: sessions are given back: sixty logins where ten slots are", async () => {
   await using sim = await IpmiSim.start();
-  await using bmc = new IpmiBmc(target(sim, { cipherSuites: [3] }), impatient);
+  await using bmc = new IpmiBmc(ipmiTarget(sim, { cipherSuites: [3] }), impatient);
   for (let login = 0; login < 60; login += 1) {
     await bmc.request(getDeviceId, undefined, wait);
     await bmc.close();
@@ -215,7 +203,7 @@ test("ipmi_sim: sessions are given back: sixty logins where ten slots are", asyn
 
 test("ipmi_sim: after the BMC was killed and started again, reading goes on in a new session", async () => {
   await using sim = await IpmiSim.start();
-  await using bmc = new IpmiBmc(target(sim), impatient);
+  await using bmc = new IpmiBmc(ipmiTarget(sim), impatient);
   await bmc.request(getDeviceId, undefined, wait);
   await sim.restart();
   assert.equal((await bmc.request(getChassisStatus, undefined, wait)).powerOn, false);
@@ -286,7 +274,10 @@ test(`two hundred readings over a path that loses every tenth packet are all rig
     suites: [17],
   });
   await using proxy = await LossyUdpProxy.start(responder.port, { seed, lose: 10, duplicate: 20, jitterMs: 8 });
-  await using bmc = new IpmiBmc(target(proxy), { ...parts, retries: { attempts: 6, first: millis(60), growth: 1.4 } });
+  await using bmc = new IpmiBmc(ipmiTarget(proxy), {
+    ...parts,
+    retries: { attempts: 6, first: millis(60), growth: 1.4 },
+  });
   for (let reading = 0; reading < 200; reading += 1) {
     responder.powerOn = reading % 3 === 0;
     assert.equal((await bmc.request(getChassisStatus, undefined, wait)).powerOn, responder.powerOn);
@@ -302,7 +293,7 @@ test("eight ipmi_sims at the same time, fifty requests each, in one session each
       sims.map(async (sim, index) => {
         sim.setPower(index % 2 === 0);
         const readings = Array.from({ length: 50 }, () =>
-          bmcs.request(target(sim, { cipherSuites: [3] }), getChassisStatus, undefined, wait),
+          bmcs.request(ipmiTarget(sim, { cipherSuites: [3] }), getChassisStatus, undefined, wait),
         );
         for (const status of await Promise.all(readings)) assert.equal(status.powerOn, index % 2 === 0);
       }),

@@ -7,7 +7,8 @@ import {
 import { completionFault } from "./completion-code.ts";
 import { waitOf, type ExchangeInput, type ExchangeStep, type RetryPlan } from "./exchange.ts";
 import { decodeSessionPacket, encodeSessionPacket } from "./session-packet.ts";
-import { decodeSessionlessAnswer, encodeSessionlessRequest } from "./sessionless-request.ts";
+import { encodeRequestMessage } from "./request-message.ts";
+import { decodeSessionlessAnswer } from "./sessionless-answer.ts";
 
 /** The list index has six bits. @source IPMI 2.0 table 22-17 */
 const MOST_CHUNKS = 64;
@@ -50,7 +51,7 @@ export function advanceCipherSuiteInquiry(state: CipherSuiteInquiry, input: Exch
 function send(state: CipherSuiteInquiry): Step {
   const next = { ...state, attempt: state.attempt + 1, rqSeq: (state.rqSeq + 1) % 64 };
   // In an RMCP+ packet of session 0: BMCs that know the command know the form, and it is what ipmitool sends.
-  const payload = encodeSessionlessRequest(getChannelCipherSuites, { index: state.index }, next.rqSeq);
+  const payload = encodeRequestMessage(getChannelCipherSuites, { index: state.index }, next.rqSeq);
   const bytes = encodeSessionPacket({ type: "ipmi", encrypted: false, sessionId: 0, sequence: 0, payload });
   return {
     state: next,

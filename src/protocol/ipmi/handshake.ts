@@ -5,7 +5,8 @@ import {
   type AuthenticationCapabilities,
 } from "./command/get-channel-authentication-capabilities.ts";
 import { waitOf, type ExchangeInput, type ExchangeOutput, type ExchangeStep, type RetryPlan } from "./exchange.ts";
-import { decodeSessionlessAnswer, encodeSessionlessRequest } from "./sessionless-request.ts";
+import { encodeRequestMessage } from "./request-message.ts";
+import { decodeSessionlessAnswer } from "./sessionless-answer.ts";
 import { decodeOpenSessionResponse, encodeOpenSessionRequest } from "./open-session.ts";
 import { privilegeLevels, type PrivilegeLevel } from "./privilege-level.ts";
 import {
@@ -140,7 +141,7 @@ function packetOf(state: Handshake): Uint8Array | undefined {
     case "capabilities": {
       // In the form of IPMI 1.5, which BMCs of both versions answer. @source IPMI 2.0 §13.14
       const { privilege } = state.options;
-      const payload = encodeSessionlessRequest(getChannelAuthenticationCapabilities, { privilege }, tag & 0x3f);
+      const payload = encodeRequestMessage(getChannelAuthenticationCapabilities, { privilege }, tag & 0x3f);
       return encodePlainPacket({ sequence: 0, sessionId: 0, payload });
     }
     case "open-session": {

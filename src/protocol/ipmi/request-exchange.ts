@@ -3,7 +3,8 @@ import { Fault, isFault, MalformedFault } from "../../core/fault.ts";
 import type { IpmiCommand } from "./command.ts";
 import { completionFault } from "./completion-code.ts";
 import { waitOf, type ExchangeInput, type ExchangeOutput, type ExchangeStep, type RetryPlan } from "./exchange.ts";
-import { BMC_ADDRESS, CONSOLE_ADDRESS, decodeLanMessage, encodeLanMessage } from "./lan-message.ts";
+import { decodeLanMessage } from "./lan-message.ts";
+import { encodeRequestMessage } from "./request-message.ts";
 import { open, seal, type Session } from "./session.ts";
 
 /** One request in a session, from the first packet to the answer. Retries carry the same rqSeq in new packets. */
@@ -29,22 +30,12 @@ export function beginRequest<Request, Response>(
   plan: RetryPlan,
 ): RequestExchange<Response> {
   const rqSeq = session.nextRequest;
-  const payload = encodeLanMessage({
-    toAddress: BMC_ADDRESS,
-    netFn: command.netFn,
-    toLun: 0,
-    fromAddress: CONSOLE_ADDRESS,
-    sequence: rqSeq,
-    fromLun: 0,
-    command: command.command,
-    data: command.encode(request),
-  });
   return {
     session: { ...session, nextRequest: (rqSeq + 1) % 64 },
     rqSeq,
     attempt: 0,
     plan,
-    payload,
+    payload: encodeRequestMessage(command, request, rqSeq),
     command: command as IpmiCommand<never, Response>,
     trouble: undefined,
   };

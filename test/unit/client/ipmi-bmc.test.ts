@@ -18,6 +18,7 @@ import {
 import { chassisControl } from "../../../src/protocol/ipmi/command/chassis-control.ts";
 import { getChassisStatus } from "../../../src/protocol/ipmi/command/get-chassis-status.ts";
 import { getDeviceId } from "../../../src/protocol/ipmi/command/get-device-id.ts";
+import { ipmiTarget } from "../../ipmi-target.ts";
 import { IpmiResponder, type ResponderOptions } from "../../peer/ipmi-responder.ts";
 
 /*
@@ -44,19 +45,6 @@ function responder(change: Partial<ResponderOptions> = {}): Promise<IpmiResponde
   return IpmiResponder.start({ users, suites: [3, 17], ...change });
 }
 
-function target(bmc: { readonly port: number }, change: Partial<IpmiTarget> = {}): IpmiTarget {
-  return {
-    host: "127.0.0.1",
-    port: bmc.port,
-    username: "admin",
-    password: new Secret("secret"),
-    bmcKey: undefined,
-    privilege: "ADMINISTRATOR",
-    cipherSuites: [17, 3],
-    ...change,
-  };
-}
-
 function codeIs(code: string, kind?: string): (error: unknown) => boolean {
   return (error) => {
     assert.ok(isFault(error), String(error));
@@ -69,7 +57,7 @@ function codeIs(code: string, kind?: string): (error: unknown) => boolean {
 for (const suite of [1, 2, 3, 8, 17]) {
   test(`reads, writes and acts in a session of suite ${suite}`, async () => {
     await using bmc = await responder({ suites: [suite] });
-    await using client = new IpmiBmc(target(bmc, { cipherSuites: [suite] }), parts);
+    await using client = new IpmiBmc(ipmiTarget(bmc, { cipherSuites: [suite] }), parts);
     assert.equal((await client.request(getDeviceId, undefined, wait)).ipmiVersion, "2.0");
     assert.equal((await client.request(getChassisStatus, undefined, wait)).powerOn, false);
     await client.request(chassisControl, { action: "power-up" }, wait);
@@ -86,11 +74,16 @@ test("a K_G key, the longest name and password, and the nameless user log in", a
   await using keyed = await responder({ bmcKey });
   await using bmcs = new IpmiBmcs(parts);
   const key = new Secret(bmcKey.toString("hex"));
-  await bmcs.request(target(keyed, { bmcKey: key }), getDeviceId, undefined, wait);
-  await assert.rejects(bmcs.request(target(keyed), getDeviceId, undefined, wait), codeIs("ipmi.kg", "refused"));
+  await bmcs.request(ipmiTarget(keyed, { bmcKey: key }), getDeviceId, undefined, wait);
+  await assert.rejects(bmcs.request(ipmiTarget(keyed), getDeviceId, undefined, wait), codeIs("ipmi.kg", "refused"));
   await using bmc = await responder();
   for (const { name, password } of users.slice(2)) {
-    await bmcs.request(target(bmc, { username: name, password: new Secret(password) }), getDeviceId, undefined, wait);
+    await bmcs.request(
+      ipmiTarget(bmc, { username: name, password: new Secret(password) }),
+      getDeviceId,
+      undefined,
+      wait,
+    );
   }
 });
 
@@ -98,7 +91,7 @@ test("wrong user, wrong password, privilege and cipher suite are refusals with c
   await using bmc = await responder({ suites: [3] });
   await using bmcs = new IpmiBmcs(parts);
   const ask = async (change: Partial<IpmiTarget>): Promise<unknown> =>
-    await bmcs.request(target(bmc, change), getDeviceId, undefined, wait);
+    await bmcs.request(ipmiTarget(bmc, change), getDeviceId, undefined, wait);
   await assert.rejects(ask({ username: "nobody" }), codeIs("ipmi.rakp.0d", "refused"));
   await assert.rejects(ask({ password: new Secret("Secret") }), codeIs("ipmi.rakp.0f", "refused"));
   await assert.rejects(ask({ username: "operator" }), codeIs("ipmi.completion.81", "refused"));
@@ -113,7 +106,7 @@ test("wrong user, wrong password, privilege and cipher suite are refusals with c
 test("who is refused all suites is told which the BMC offers, also when they come in several pieces", async () => {
   for (const suites of [[3], [1, 2, 3, 8], [8, 3, 2, 1, 1, 1, 1, 1]]) {
     await using bmc = await responder({ suites });
-    await using client = new IpmiBmc(target(bmc, { cipherSuites: [17] }), parts);
+    await using client = new IpmiBmc(ipmiTarget(bmc, { cipherSuites: [17] }), parts);
     await assert.rejects(client.request(getDeviceId, undefined, wait), (error) => {
       assert.ok(isFault(error) && error.code === "ipmi.rakp.11" && error.kind === "refused");
       assert.ok(error.message.endsWith(`asked for 17; the BMC offers ${suites.join(", ")}`), error.message);
@@ -124,7 +117,7 @@ test("who is refused all suites is told which the BMC offers, also when they com
 
 test("a password stands in no fault", async () => {
   await using bmc = await responder();
-  await using client = new IpmiBmc(target(bmc, { password: new Secret("hunter2hunter2") }), parts);
+  await using client = new IpmiBmc(ipmiTarget(bmc, { password: new Secret("hunter2hunter2") }), parts);
   await assert.rejects(client.request(getDeviceId, undefined, wait), (error) => {
     assert.ok(isFault(error));
     return !JSON.stringify([error.message, error.detail, error.stack]).includes("hunter2");
@@ -133,10 +126,10 @@ test("a password stands in no fault", async () => {
 
 test("suite 17 is preferred; a BMC that is silent about it is asked for suite 3, and at once when the session is opened again", async () => {
   await using both = await responder();
-  await using client = new IpmiBmc(target(both), hasty);
+  await using client = new IpmiBmc(ipmiTarget(both), hasty);
   await client.request(getDeviceId, undefined, wait);
   await using old = await responder({ suites: [3], silentAboutSuites: true });
-  await using second = new IpmiBmc(target(old), hasty);
+  await using second = new IpmiBmc(ipmiTarget(old), hasty);
   await second.request(getDeviceId, undefined, wait);
   const { sent } = second.counters;
   await second.close();
@@ -146,7 +139,7 @@ test("suite 17 is preferred; a BMC that is silent about it is asked for suite 3,
 
 test("one session serves many requests, one after the other, in the order in which they came", async () => {
   await using bmc = await responder();
-  await using client = new IpmiBmc(target(bmc), parts);
+  await using client = new IpmiBmc(ipmiTarget(bmc), parts);
   const order: number[] = [];
   await Promise.all(
     Array.from({ length: 200 }, async (_, index) => {
@@ -164,7 +157,7 @@ test("one session serves many requests, one after the other, in the order in whi
 
 test("closing gives the session back to the BMC; the next request opens another", async () => {
   await using bmc = await responder();
-  await using client = new IpmiBmc(target(bmc), parts);
+  await using client = new IpmiBmc(ipmiTarget(bmc), parts);
   await client.request(getDeviceId, undefined, wait);
   await client.close();
   await parts.clock.sleep(millis(20));
@@ -175,7 +168,7 @@ test("closing gives the session back to the BMC; the next request opens another"
 
 test("a read or a write goes on in a new session after the BMC has lost the old one", async () => {
   await using bmc = await responder();
-  await using client = new IpmiBmc(target(bmc), hasty);
+  await using client = new IpmiBmc(ipmiTarget(bmc), hasty);
   await client.request(getDeviceId, undefined, wait);
   bmc.forgetSessions();
   assert.equal((await client.request(getChassisStatus, undefined, wait)).powerOn, false);
@@ -186,7 +179,7 @@ test("a read or a write goes on in a new session after the BMC has lost the old 
 
 test("an action whose answer is lost is carried out once and is ipmi.unconfirmed", async () => {
   await using bmc = await responder();
-  await using client = new IpmiBmc(target(bmc), hasty);
+  await using client = new IpmiBmc(ipmiTarget(bmc), hasty);
   await client.request(getDeviceId, undefined, wait);
   bmc.meddle = ({ netFn, command }) => (netFn === 0 && command === 2 ? "no-answer" : undefined);
   await assert.rejects(
@@ -199,7 +192,7 @@ test("an action whose answer is lost is carried out once and is ipmi.unconfirmed
 
 test("an action in a session that the BMC has lost is not sent into a new one by itself", async () => {
   await using bmc = await responder();
-  await using client = new IpmiBmc(target(bmc), hasty);
+  await using client = new IpmiBmc(ipmiTarget(bmc), hasty);
   await client.request(getDeviceId, undefined, wait);
   bmc.forgetSessions();
   await assert.rejects(client.request(chassisControl, { action: "power-up" }, wait), codeIs("ipmi.unconfirmed"));
@@ -210,7 +203,7 @@ test("an action in a session that the BMC has lost is not sent into a new one by
 
 test("lost requests and lost answers of reads are made good by retries", async () => {
   await using bmc = await responder();
-  await using client = new IpmiBmc(target(bmc), hasty);
+  await using client = new IpmiBmc(ipmiTarget(bmc), hasty);
   await client.request(getDeviceId, undefined, wait);
   for (const loss of ["ignore", "no-answer"] as const) {
     let left = 2;
@@ -222,7 +215,7 @@ test("lost requests and lost answers of reads are made good by retries", async (
 
 test("late and repeated answers are dropped, whichever request they come to", async () => {
   await using bmc = await responder();
-  await using client = new IpmiBmc(target(bmc), hasty);
+  await using client = new IpmiBmc(ipmiTarget(bmc), hasty);
   await client.request(getDeviceId, undefined, wait);
   // The answer to the first packet comes while the second request waits.
   bmc.meddle = ({ command }) => (command === 1 && bmc.received.length % 2 === 1 ? { delayMs: 350 } : "twice");
@@ -236,7 +229,7 @@ test("late and repeated answers are dropped, whichever request they come to", as
 
 test("a busy BMC is asked again; insufficient privilege is a refusal and keeps the session", async () => {
   await using bmc = await responder();
-  await using client = new IpmiBmc(target(bmc, { username: "operator", privilege: "USER" }), parts);
+  await using client = new IpmiBmc(ipmiTarget(bmc, { username: "operator", privilege: "USER" }), parts);
   await client.request(getDeviceId, undefined, wait);
   let left = 1;
   bmc.meddle = () => (left-- > 0 ? { completion: 0xc0 } : undefined);
@@ -252,7 +245,7 @@ test("a busy BMC is asked again; insufficient privilege is a refusal and keeps t
 
 test("a cancelled request ends at once, and the session serves the next", async () => {
   await using bmc = await responder();
-  await using client = new IpmiBmc(target(bmc), hasty);
+  await using client = new IpmiBmc(ipmiTarget(bmc), hasty);
   await client.request(getDeviceId, undefined, wait);
   bmc.meddle = () => "ignore";
   const controller = new AbortController();
@@ -272,7 +265,7 @@ test("a cancelled request ends at once, and the session serves the next", async 
 
 test("who is cancelled in the queue leaves it at once, and those behind keep their turn", async () => {
   await using bmc = await responder();
-  await using client = new IpmiBmc(target(bmc), parts);
+  await using client = new IpmiBmc(ipmiTarget(bmc), parts);
   await client.request(getDeviceId, undefined, wait);
   bmc.meddle = () => ({ delayMs: 90 });
   const first = client.request(getDeviceId, undefined, wait);
@@ -291,7 +284,7 @@ test("who is cancelled in the queue leaves it at once, and those behind keep the
 
 test("packets that are not of the format are counted, logged once, and do not keep the answer away", async () => {
   await using bmc = await responder();
-  await using client = new IpmiBmc(target(bmc), parts);
+  await using client = new IpmiBmc(ipmiTarget(bmc), parts);
   const logged: string[] = [];
   const log: Log = { ...silentLog, warn: (event) => logged.push(event) };
   bmc.meddle = () => "garbage";
@@ -306,7 +299,7 @@ test("packets that are not of the format are counted, logged once, and do not ke
 test("an idle session is given back after 20 s, and a used one is not", async () => {
   await using bmc = await responder();
   const clock = new FakeClock();
-  await using client = new IpmiBmc(target(bmc), { ...parts, clock });
+  await using client = new IpmiBmc(ipmiTarget(bmc), { ...parts, clock });
   for (let round = 0; round < 4; round += 1) {
     await client.request(getDeviceId, undefined, wait);
     await clock.advance(15_000);
@@ -325,8 +318,8 @@ test("disposing of the pool gives all sessions back and leaves no timer", async 
   const clock = new FakeClock();
   {
     await using bmcs = new IpmiBmcs({ ...parts, clock });
-    await bmcs.request(target(one), getDeviceId, undefined, wait);
-    await bmcs.request(target(other), getDeviceId, undefined, wait);
+    await bmcs.request(ipmiTarget(one), getDeviceId, undefined, wait);
+    await bmcs.request(ipmiTarget(other), getDeviceId, undefined, wait);
   }
   await parts.clock.sleep(millis(50));
   assert.equal(one.activeSessions + other.activeSessions, 0);
@@ -338,7 +331,7 @@ test("a login cancelled in the middle leaves no socket open", async () => {
   await parts.clock.sleep(millis(20));
   const before = sockets();
   const bmc = await responder({ suites: [], silentAboutSuites: true });
-  await using client = new IpmiBmc(target(bmc), hasty);
+  await using client = new IpmiBmc(ipmiTarget(bmc), hasty);
   const controller = new AbortController();
   const pending = client.request(getDeviceId, undefined, { ...wait, signal: controller.signal });
   const ended = assert.rejects(pending, codeIs("test"));
@@ -353,14 +346,14 @@ test("a login cancelled in the middle leaves no socket open", async () => {
 test("another password for the same BMC takes effect at the next request", async () => {
   await using bmc = await responder();
   await using bmcs = new IpmiBmcs(parts);
-  await bmcs.request(target(bmc), getDeviceId, undefined, wait);
-  const wrong = target(bmc, { password: new Secret("other") });
+  await bmcs.request(ipmiTarget(bmc), getDeviceId, undefined, wait);
+  const wrong = ipmiTarget(bmc, { password: new Secret("other") });
   await assert.rejects(bmcs.request(wrong, getDeviceId, undefined, wait), codeIs("ipmi.rakp.0f"));
-  await bmcs.request(target(bmc), getDeviceId, undefined, wait);
+  await bmcs.request(ipmiTarget(bmc), getDeviceId, undefined, wait);
 });
 
 test("a BMC of IPMI 1.5 alone is refused with a sentence that says what to enable", async () => {
   await using bmc = await responder({ ipmi20: false });
-  await using client = new IpmiBmc(target(bmc), parts);
+  await using client = new IpmiBmc(ipmiTarget(bmc), parts);
   await assert.rejects(client.request(getDeviceId, undefined, wait), codeIs("ipmi.no-rmcp-plus", "refused"));
 });

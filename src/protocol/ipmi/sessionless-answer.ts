@@ -1,24 +1,6 @@
 import { ByteReader } from "../../core/byte-reader.ts";
 import type { IpmiCommand } from "./command.ts";
-import { BMC_ADDRESS, CONSOLE_ADDRESS, decodeLanMessage, encodeLanMessage } from "./lan-message.ts";
-
-/** The IPMI message of a request that is made before logging in. `rqSeq` has six bits. */
-export function encodeSessionlessRequest<Request>(
-  command: IpmiCommand<Request, unknown>,
-  request: Request,
-  rqSeq: number,
-): Uint8Array {
-  return encodeLanMessage({
-    toAddress: BMC_ADDRESS,
-    netFn: command.netFn,
-    toLun: 0,
-    fromAddress: CONSOLE_ADDRESS,
-    sequence: rqSeq,
-    fromLun: 0,
-    command: command.command,
-    data: command.encode(request),
-  });
-}
+import { decodeLanMessage } from "./lan-message.ts";
 
 export type SessionlessAnswer<Response> =
   | { readonly kind: "answer"; readonly response: Response }

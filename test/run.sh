@@ -9,37 +9,50 @@ suites=("$@")
 
 passed=0
 failed=0
-child=
+declare -A children began
 logs=$(mktemp -d "${TMPDIR:-/tmp}/ironrack-tests.XXXXXX")
 
-# The running suite gets the signal and cleans up after itself; then we end as interrupted.
+# The running suites get the signal and clean up after themselves; then we end as interrupted.
 interrupted() {
+  local child
   trap '' INT TERM HUP
-  if [ -n "$child" ]; then
-    kill -TERM -- "-$child" 2>/dev/null
+  for child in "${children[@]}"; do kill -TERM -- "-$child" 2>/dev/null; done
+  for child in "${children[@]}"; do
     for _ in $(seq 100); do kill -0 -- "-$child" 2>/dev/null || break; sleep 0.1; done
     kill -KILL -- "-$child" 2>/dev/null
-  fi
+  done
   echo "interrupted; logs are in $logs"
   echo "$passed passed, $((failed + 1)) failed"
   exit 130
 }
 trap interrupted INT TERM HUP
 
-# run NAME COMMAND... : in a process group of its own, output shown and kept.
-run() {
-  local name=$1 status
+# start NAME COMMAND... : in a process group of its own, output kept.
+start() {
+  local name=$1
   shift
-  echo "== $name"
   setsid "$@" >"$logs/$name.log" 2>&1 </dev/null &
-  child=$!
+  children[$name]=$!
+  began[$name]=$SECONDS
+}
+
+# finish NAME : shows the output of what was started until it ends; its status.
+finish() {
+  local name=$1 child=${children[$1]} status
+  echo "== $name"
   tail -n +1 -f --pid="$child" "$logs/$name.log" 2>/dev/null &
   local tail=$!
   wait "$child"
   status=$?
   wait "$tail" 2>/dev/null
-  child=
+  unset "children[$name]"
+  echo "== $name: $((SECONDS - began[$name])) s"
   return "$status"
+}
+
+run() {
+  start "$@"
+  finish "$1"
 }
 
 # One yes-or-no check counts as one test.
@@ -64,8 +77,7 @@ node_suite() {
 # The native suites close with a line of the same form as ours.
 native_suite() {
   local name=$1 status line
-  shift
-  run "$name" "$@"
+  finish "$name"
   status=$?
   line=$(grep -E '^[0-9]+ passed, [0-9]+ failed$' "$logs/$name.log" | tail -n 1)
   count "$name" "$status" "$(echo "${line:-0 passed, 0 failed}" | cut -d' ' -f1)" "$(echo "${line:-0 passed, 0 failed}" | cut -d' ' -f3)"
@@ -101,11 +113,14 @@ for suite in "${suites[@]}"; do
       ;;
     unit) node_suite unit 3 build/test/unit ;;
     native)
-      native_suite native bash native/test/run.sh
-      native_suite agent make -s -j2 -C native/test/agent check
+      # One waits while the other compiles.
+      start native bash native/test/run.sh
+      start agent make -s -j1 -C native/test/agent check
+      native_suite native
+      native_suite agent
       ;;
-    peer) node_suite peer 1 build/test/peer build/test/conformance ;;
-    e2e) node_suite e2e 1 build/test/e2e ;;
+    peer) node_suite peer 2 build/test/peer build/test/conformance ;;
+    e2e) node_suite e2e 2 build/test/e2e ;;
   esac
 done
 

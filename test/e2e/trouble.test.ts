@@ -14,7 +14,7 @@ import { clock, Lead, PATIENCE } from "./lead.ts";
  * build on one another in the order of this file; cleaning is off, because it is the demonstration's (life.test.ts).
  */
 
-const SILENT_AFTER_S = 40;
+const SILENT_AFTER_S = 10;
 
 const directory = mkdtempSync(join(tmpdir(), "ironrack-e2e-"));
 let lab: Lab;

@@ -5,6 +5,7 @@ import { test } from "node:test";
 import { BootLab, SERVER_PORT_HTTP } from "./boot-lab.ts";
 import { fetched, firmwareOvmf, machine, TAP } from "./boot-machine.ts";
 import { IPV6, LAYOUT, ONLY_IPV6, routerAdvertisements, SERVER6 } from "./ipv6-lab.ts";
+import { unpackedPackage } from "./unpacked-package.ts";
 
 const DHCLIENT_SCRIPT = `#!/bin/sh
 echo "$reason ip=$new_ip6_address/$new_ip6_prefixlen life=$new_preferred_life/$new_max_life dns=$new_dhcp6_name_servers search=$new_dhcp6_domain_search" >> OUT
@@ -173,27 +174,54 @@ const FAR = [
   "ip route add fd80::/64 via fd79::9",
 ];
 
-test("through dnsmasq as a relay a client gets an address of its own link", async () => {
-  const relayed = [{ prefix: "fd80::", pool: ["fd80::50", "fd80::5f"] as const }];
-  await using lab = await BootLab.open({ ipv6: { ...IPV6, relayed } }, FAR);
-  await using _relay = lab.enclosure.spawn("site", [
+const RELAYS: readonly (readonly [name: string, argv: () => readonly string[]])[] = [
+  [
     "dnsmasq",
-    "-k",
-    "-p",
-    "0",
-    "--conf-file=/dev/null",
-    "--user=root",
-    `--dhcp-relay=fd80::1,${SERVER6}`,
-  ]);
-  const { argv } = dhclient(lab);
-  const far = ["ip", "netns", "exec", "far", "dhclient"];
-  await lab.client([...far, "-1", ...argv.slice(0, -1), "c0"]);
-  await lab.client([...far, "-x", ...argv.slice(0, -1), "c0"]);
-  const reply = lab.answers().at(-1);
-  assert.equal(`${reply?.["type"]}>${reply?.["answer"]}`, "request>reply");
-  assert.equal(reply?.["mac"], "52:54:00:80:00:01");
-  assert.match(String(reply["address"]), /^fd80::5\w$/);
-  assert.match(output(lab).find((line) => line.startsWith("BOUND6")) ?? "", /ip=fd80::5\w\//);
+    () => ["dnsmasq", "-k", "-p", "0", "--conf-file=/dev/null", "--user=root", `--dhcp-relay=fd80::1,${SERVER6}`],
+  ],
+  [
+    "ISC dhcrelay",
+    () => {
+      const program = join(unpackedPackage("isc-dhcp-relay"), "usr/sbin/dhcrelay");
+      return [program, "-6", "-d", "--no-pid", "-I", "-l", "fd80::1%r0", "-u", `${SERVER6}%eth0`];
+    },
+  ],
+];
+
+for (const [name, argv] of RELAYS) {
+  test(`through ${name} as a relay a client gets an address of its own link`, async () => {
+    const relayed = [{ prefix: "fd80::", pool: ["fd80::50", "fd80::5f"] as const }];
+    await using lab = await BootLab.open({ ipv6: { ...IPV6, relayed } }, FAR);
+    await using _relay = lab.enclosure.spawn("site", argv());
+    const client = dhclient(lab);
+    const far = ["ip", "netns", "exec", "far", "dhclient"];
+    await lab.client([...far, "-1", ...client.argv.slice(0, -1), "c0"]);
+    await lab.client([...far, "-x", ...client.argv.slice(0, -1), "c0"]);
+    const reply = lab.answers().at(-1);
+    assert.equal(`${reply?.["type"]}>${reply?.["answer"]}`, "request>reply");
+    assert.equal(reply?.["mac"], "52:54:00:80:00:01");
+    assert.match(String(reply["address"]), /^fd80::5\w$/);
+    assert.match(output(lab).find((line) => line.startsWith("BOUND6")) ?? "", /ip=fd80::5\w\//);
+  });
+}
+
+test("perfdhcp gets each of its clients an address of its own, some of them behind a relay, which it renews and releases", async () => {
+  const relay = "ip -n site addr add fd79::9/64 dev eth0 nodad";
+  await using lab = await BootLab.open({ ipv6: IPV6, onDisk: true, logLevel: "info" }, [...LAYOUT, relay]);
+  const program = join(unpackedPackage("kea-admin"), "usr/sbin/perfdhcp");
+  // It listens for four seconds after its last question. -u: two clients with one address are an error.
+  const patience = ["-d", "30", "-W", "4000000", "-u"];
+  const run = async (argv: readonly string[]): Promise<string> =>
+    (await lab.client([program, "-6", "-l", "eth0", ...patience, ...argv])).stdout;
+  const mixed = await run(["-r", "60", "-f", "20", "-F", "20", "-n", "120", "-R", "60", "-x", "l", "all"]);
+  const relayed = await run(["-A", "1", "-r", "60", "-n", "60", "-R", "60", "-b", "mac=00:0c:01:02:04:00", SERVER6]);
+  for (const said of [mixed, relayed]) {
+    const drops = [...said.matchAll(/^drops: (\d+)$/gm)].map((one) => one[1]);
+    assert.ok(drops.length >= 2 && drops.every((one) => one === "0"), said);
+  }
+  const kinds = new Set(types(lab));
+  for (const kind of ["solicit>advertise", "request>reply", "renew>reply", "release>reply"])
+    assert.ok(kinds.has(kind), `${kind} in ${[...kinds].join(", ")}`);
 });
 
 const MAC = "52:54:00:79:00:77";

@@ -29,7 +29,10 @@ export interface VolumeTarget extends VolumeRecord {
   readonly bootIndex: number;
   /** The storage system's own name of it. */
   readonly volumeId: string;
-  /** target_portal, target_iqn, target_lun, auth_method, auth_username, auth_password: secret keys are encrypted at rest. */
+  /**
+   * target_portal, target_iqn, target_lun, auth_method, auth_username, auth_password as in Ironic, and ours auth_reverse_username,
+   * auth_reverse_password: secret keys are encrypted at rest.
+   */
   readonly properties: JsonObject;
 }
 
@@ -41,14 +44,26 @@ export interface IscsiVolume {
   readonly port: number;
   readonly iqn: string;
   readonly lun: number;
-  readonly chap: { readonly username: string; readonly password: string } | null;
+  /** With which names and passwords the machine logs in and, if it is to ask for them, the target answers. */
+  readonly chap: (Credentials & { readonly reverse: Credentials | null }) | null;
+}
+
+export interface Credentials {
+  readonly username: string;
+  readonly password: string;
+}
+
+/** Which property is why a volume cannot be booted from. */
+interface Unfit {
+  readonly field: string;
+  readonly reason: string;
 }
 
 /** What a node with `storage_interface` `external` boots from, instead of its own disk. */
 export type VolumeBoot =
   | { readonly kind: "none" }
   /** It should, and cannot. */
-  | { readonly kind: "unfit"; readonly field: string; readonly reason: string }
+  | ({ readonly kind: "unfit" } & Unfit)
   | {
       readonly kind: "iscsi";
       /** The name under which the machine logs in; null: iPXE's own. */
@@ -91,10 +106,11 @@ const LARGEST_LUN = 16_383;
 /** What stands in a command of iPXE as it is: no spaces, nothing that it expands, ends a command with or takes for a comment. */
 const IPXE_WORD = /^[A-Za-z0-9!%()*+,./:=?@^_~-]{1,255}$/;
 
+const UNFIT_WORD = "may hold letters, digits and ! % ( ) * + , - . / : = ? @ ^ _ ~ only, which iPXE takes as they are";
+const MISSING = "is missing: CHAP needs name and password";
+
 /** The disk that the target names; else what is wrong with it. */
-export function iscsiVolume(
-  target: Pick<VolumeTarget, "volumeType" | "properties">,
-): IscsiVolume | { readonly field: string; readonly reason: string } {
+export function iscsiVolume(target: Pick<VolumeTarget, "volumeType" | "properties">): IscsiVolume | Unfit {
   const { volumeType, properties } = target;
   const wrong = (key: string, reason: string) => ({ field: `properties.${key}`, reason });
   if (volumeType !== "iscsi")
@@ -112,23 +128,28 @@ export function iscsiVolume(
   return { host, port: port === undefined ? DEFAULT_PORT : Number(port), iqn, lun, chap };
 }
 
-function chapOf(properties: JsonObject): IscsiVolume["chap"] | { readonly field: string; readonly reason: string } {
+function chapOf(properties: JsonObject): IscsiVolume["chap"] | Unfit {
   const method = stringProperty(properties, "auth_method");
-  const username = stringProperty(properties, "auth_username");
-  const password = stringProperty(properties, "auth_password");
-  if (method === undefined && username === undefined && password === undefined) return null;
+  const login = credentialsOf(properties, "auth");
+  const reverse = credentialsOf(properties, "auth_reverse");
   if (method !== undefined && method !== "CHAP")
     return { field: "properties.auth_method", reason: `"${method}" is not known; "CHAP" is` };
-  for (const [key, word] of [
-    ["auth_username", username],
-    ["auth_password", password],
-  ] as const) {
-    if (word === undefined) return { field: `properties.${key}`, reason: "is missing: CHAP needs name and password" };
-    if (!IPXE_WORD.test(word))
-      return {
-        field: `properties.${key}`,
-        reason: "may hold letters, digits and ! % ( ) * + , - . / : = ? @ ^ _ ~ only, which iPXE takes as they are",
-      };
+  if (login === null && reverse === null && method === undefined) return null;
+  if (login === null) return { field: "properties.auth_username", reason: MISSING };
+  if ("reason" in login) return login;
+  return reverse !== null && "reason" in reverse ? reverse : { ...login, reverse };
+}
+
+/** The name and password under the keys that begin with `prefix`; null where there is neither. */
+function credentialsOf(properties: JsonObject, prefix: string): Credentials | Unfit | null {
+  const [username, password] = (["username", "password"] as const).map((word) =>
+    stringProperty(properties, `${prefix}_${word}`),
+  );
+  if (username === undefined && password === undefined) return null;
+  for (const [word, value] of Object.entries({ username, password })) {
+    const field = `properties.${prefix}_${word}`;
+    if (value === undefined) return { field, reason: MISSING };
+    if (!IPXE_WORD.test(value)) return { field, reason: UNFIT_WORD };
   }
   return { username: username ?? "", password: password ?? "" };
 }

@@ -76,9 +76,16 @@ function volumeCommands(script: Extract<BootScript, { readonly kind: "volumes" }
 }
 
 function login({ chap }: IscsiVolume): readonly IpxeCommand[] {
-  return (["username", "password"] as const).map((setting) =>
-    chap === null ? { kind: "clear", setting } : { kind: "set", setting, value: chap[setting] },
-  );
+  const settings = {
+    username: chap?.username,
+    password: chap?.password,
+    "reverse-username": chap?.reverse?.username,
+    "reverse-password": chap?.reverse?.password,
+  };
+  return Object.entries(settings).map(([name, value]) => {
+    const setting = name as keyof typeof settings;
+    return value === undefined ? { kind: "clear", setting } : { kind: "set", setting, value };
+  });
 }
 
 /** Single-level addressing up to 255, flat addressing above. @source RFC 4173 §5; SAM-5 §4.7.7 */

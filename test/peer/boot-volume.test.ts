@@ -11,6 +11,8 @@ const MAC = "52:54:00:79:00:7b";
 const IQN = "iqn.2026-01.org.example:volume";
 const INITIATOR = "iqn.2026-01.org.example:machine";
 const CHAP = { username: "machine-7b", password: "Correct-horse.7" };
+/** What the target must know in its turn. */
+const REVERSE = { username: "storage", password: "Battery-staple.7" };
 
 /** Reads its second sector through the BIOS and writes it to the serial line. */
 const BOOT_SECTOR = Buffer.from(
@@ -54,11 +56,13 @@ async function storage(lab: BootLab, disk: string): Promise<Child> {
   await admin(`--op new --mode logicalunit --tid 1 --lun 1 -b ${disk}`);
   await admin(`--op new --mode account --user ${CHAP.username} --password ${CHAP.password}`);
   await admin(`--op bind --mode account --tid 1 --user ${CHAP.username}`);
+  await admin(`--op new --mode account --user ${REVERSE.username} --password ${REVERSE.password}`);
+  await admin(`--op bind --mode account --tid 1 --user ${REVERSE.username} --outgoing`);
   await admin(`--op bind --mode target --tid 1 -Q ${INITIATOR}`);
   return daemon;
 }
 
-test("a BIOS machine boots its iSCSI volume with CHAP under its connector's name, and is the only one to learn the secret", async () => {
+test("a BIOS machine boots its iSCSI volume with mutual CHAP under its connector's name, and is the only one to learn the secret", async () => {
   await using lab = await BootLab.open(
     {
       nodes: [
@@ -73,6 +77,8 @@ test("a BIOS machine boots its iSCSI volume with CHAP under its connector's name
             auth_method: "CHAP",
             auth_username: CHAP.username,
             auth_password: CHAP.password,
+            auth_reverse_username: REVERSE.username,
+            auth_reverse_password: REVERSE.password,
           },
         },
       ],
@@ -97,11 +103,12 @@ test("a BIOS machine boots its iSCSI volume with CHAP under its connector's name
   const bytes = readFileSync(memory);
   const table = bytes.subarray(bytes.indexOf("iBFT"));
   const ibft = table.subarray(0, table.readUInt32LE(4)).toString("latin1");
-  for (const word of [INITIATOR, IQN, CHAP.username, CHAP.password])
+  for (const word of [INITIATOR, IQN, ...Object.values(CHAP), ...Object.values(REVERSE)])
     assert.ok(ibft.includes(word), `${word} in the iBFT`);
 
   const script = `http://${SERVER}:8080/boot/${MAC.replaceAll(":", "-")}.ipxe`;
   const stranger = await lab.client(["curl", "-s", "-w", "%{http_code}", script]);
   assert.match(stranger.stdout, /403$/);
-  for (const text of [stranger.stdout, JSON.stringify(lab.lines())]) assert.ok(!text.includes(CHAP.password));
+  for (const text of [stranger.stdout, JSON.stringify(lab.lines())])
+    assert.ok(!text.includes(CHAP.password) && !text.includes(REVERSE.password));
 });

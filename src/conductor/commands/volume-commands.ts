@@ -1,4 +1,4 @@
-import { Type } from "typebox";
+import { type TSchema, Type } from "typebox";
 import { parseMacAddress, parseVolumeUuid, type VolumeUuid } from "../../core/brand.ts";
 import { instant } from "../../core/clock.ts";
 import { Fault, invalid } from "../../core/fault.ts";
@@ -26,7 +26,6 @@ export function volumeCommands(parts: ConductorParts): readonly Command[] {
 }
 
 function connectorCommands(parts: ConductorParts): readonly Command[] {
-  const { store } = parts;
   return [
     command({
       name: "volume_connector.create",
@@ -54,36 +53,11 @@ function connectorCommands(parts: ConductorParts): readonly Command[] {
         });
       },
     }),
-    command({
-      name: "volume_connector.list",
-      summary: "All volume connectors, or those of a node",
-      changes: false,
-      params: Type.Object({ node: Type.Optional(nodeIdent) }, closed),
-      result: Type.Object({ connectors: Type.Array(volumeConnectorResult) }, closed),
-      handle: async ({ node }) => ({ connectors: listed(parts, "connector", node).map(representVolume) }),
-    }),
-    command({
-      name: "volume_connector.show",
-      summary: "One volume connector",
-      changes: false,
-      params: Type.Object({ volume_connector: uuidParam }, closed),
-      result: volumeConnectorResult,
-      handle: async ({ volume_connector: uuid }) => representVolume(find(store.volumes, "connector", uuid)),
-    }),
-    command({
-      name: "volume_connector.delete",
-      summary: "Forget a volume connector; the node must be off",
-      changes: true,
-      params: Type.Object({ volume_connector: uuidParam }, closed),
-      result: Type.Null(),
-      handle: async ({ volume_connector: uuid }, context) =>
-        await context.commit((tx) => remove(tx, find(tx.volumes, "connector", uuid))),
-    }),
+    ...keptCommands(parts, "connector", volumeConnectorResult),
   ];
 }
 
 function targetCommands(parts: ConductorParts): readonly Command[] {
-  const { store } = parts;
   return [
     command({
       name: "volume_target.create",
@@ -99,7 +73,7 @@ function targetCommands(parts: ConductorParts): readonly Command[] {
             Type.Unsafe<Record<string, never>>({
               ...freeObject,
               description:
-                "with iscsi: target_portal HOST:PORT, target_iqn, target_lun, and for CHAP auth_method, auth_username, auth_password",
+                "with iscsi: target_portal HOST:PORT, target_iqn, target_lun, and for CHAP auth_method, auth_username, auth_password, auth_reverse_username, auth_reverse_password",
             }),
           ),
           uuid: Type.Optional(uuidParam),
@@ -120,30 +94,40 @@ function targetCommands(parts: ConductorParts): readonly Command[] {
         );
       },
     }),
+    ...keptCommands(parts, "target", volumeTargetResult),
+  ];
+}
+
+/** list, show, delete: the same for both. */
+function keptCommands(parts: ConductorParts, kind: Volume["kind"], result: TSchema): readonly Command[] {
+  const { store } = parts;
+  const noun = `volume_${kind}`;
+  const params = Type.Object({ [noun]: uuidParam }, closed);
+  return [
     command({
-      name: "volume_target.list",
-      summary: "All volume targets, or those of a node",
+      name: `${noun}.list`,
+      summary: `All volume ${kind}s, or those of a node`,
       changes: false,
       params: Type.Object({ node: Type.Optional(nodeIdent) }, closed),
-      result: Type.Object({ targets: Type.Array(volumeTargetResult) }, closed),
-      handle: async ({ node }) => ({ targets: listed(parts, "target", node).map(representVolume) }),
+      result: Type.Object({ [`${kind}s`]: Type.Array(result) }, closed),
+      handle: async ({ node }) => ({ [`${kind}s`]: listed(parts, kind, node).map(representVolume) }),
     }),
     command({
-      name: "volume_target.show",
-      summary: "One volume target",
+      name: `${noun}.show`,
+      summary: `One volume ${kind}`,
       changes: false,
-      params: Type.Object({ volume_target: uuidParam }, closed),
-      result: volumeTargetResult,
-      handle: async ({ volume_target: uuid }) => representVolume(find(store.volumes, "target", uuid)),
+      params,
+      result,
+      handle: async ({ [noun]: uuid = "" }) => representVolume(find(store.volumes, kind, uuid)),
     }),
     command({
-      name: "volume_target.delete",
-      summary: "Forget a volume target; the node must be off",
+      name: `${noun}.delete`,
+      summary: `Forget a volume ${kind}; the node must be off`,
       changes: true,
-      params: Type.Object({ volume_target: uuidParam }, closed),
+      params,
       result: Type.Null(),
-      handle: async ({ volume_target: uuid }, context) =>
-        await context.commit((tx) => remove(tx, find(tx.volumes, "target", uuid))),
+      handle: async ({ [noun]: uuid = "" }, context) =>
+        await context.commit((tx) => remove(tx, find(tx.volumes, kind, uuid))),
     }),
   ];
 }

@@ -1,5 +1,8 @@
 import { assertNever } from "../../core/fault.ts";
 
+/** Names and passwords of a storage system; `reverse-`: those that it must know. @source ipxe.org/cfg */
+type ChapSetting = "username" | "password" | "reverse-username" | "reverse-password";
+
 /** A command of an iPXE script. Values are written so that iPXE takes them as they are. @source ipxe.org/cmd */
 export type IpxeCommand =
   | { readonly kind: "comment"; readonly text: string }
@@ -20,8 +23,8 @@ export type IpxeCommand =
   /** As sanboot, and tells the system that is booted where its disk is (iBFT). */
   | { readonly kind: "sanboot-described"; readonly url: string; readonly drive: number; readonly orGo: string }
   /** A value of letters, digits and signs that mean nothing to iPXE. */
-  | { readonly kind: "set"; readonly setting: "username" | "password" | "initiator-iqn"; readonly value: string }
-  | { readonly kind: "clear"; readonly setting: "username" | "password" }
+  | { readonly kind: "set"; readonly setting: ChapSetting | "initiator-iqn"; readonly value: string }
+  | { readonly kind: "clear"; readonly setting: ChapSetting }
   | { readonly kind: "wait"; readonly seconds: number }
   | { readonly kind: "go"; readonly label: string }
   | { readonly kind: "reboot" }

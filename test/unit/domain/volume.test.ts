@@ -20,7 +20,12 @@ test("a target's properties are a disk: port 3260 and LUN 0 where they say nothi
     port: 3260,
     lun: 7,
   });
-  assert.deepEqual(of({ ...PROPERTIES, ...CHAP }), { ...disk, chap: { username: "r1", password: "s3cret-s3cret" } });
+  const chap = { username: "r1", password: "s3cret-s3cret", reverse: null };
+  assert.deepEqual(of({ ...PROPERTIES, ...CHAP }), { ...disk, chap });
+  assert.deepEqual(of({ ...PROPERTIES, ...CHAP, auth_reverse_username: "disk", auth_reverse_password: "its-own" }), {
+    ...disk,
+    chap: { ...chap, reverse: { username: "disk", password: "its-own" } },
+  });
 });
 
 for (const [title, properties, field] of [
@@ -29,6 +34,12 @@ for (const [title, properties, field] of [
   ["a name that is none", { ...PROPERTIES, target_iqn: "disk" }, "target_iqn"],
   ["a LUN that is none", { ...PROPERTIES, target_lun: 20_000 }, "target_lun"],
   ["a LUN that is no number", { ...PROPERTIES, target_lun: "one" }, "target_lun"],
+  ["a reverse name alone", { ...PROPERTIES, ...CHAP, auth_reverse_username: "disk" }, "auth_reverse_password"],
+  [
+    "mutual CHAP without the machine's half",
+    { ...PROPERTIES, auth_reverse_username: "disk", auth_reverse_password: "its-own" },
+    "auth_username",
+  ],
   ["another method", { ...PROPERTIES, ...CHAP, auth_method: "Kerberos" }, "auth_method"],
   ["CHAP without a password", { ...PROPERTIES, auth_method: "CHAP", auth_username: "r1" }, "auth_password"],
   ["a password that iPXE would expand", { ...PROPERTIES, ...CHAP, auth_password: "a${net0/mac}" }, "auth_password"],

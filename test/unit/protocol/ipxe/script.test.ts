@@ -31,7 +31,7 @@ function volume(lun: number, chap: IscsiVolume["chap"] = null): IscsiVolume {
 }
 
 test("volumes are logged in to in turn, each as its own user, the one that is booted last — RFC 4173 §5", () => {
-  const chap = { username: "r1", password: "s3cret" };
+  const chap = { username: "r1", password: "s3cret", reverse: { username: "san", password: "its-own" } };
   const text = bootScriptText(
     {
       kind: "volumes",
@@ -46,12 +46,18 @@ test("volumes are logged in to in turn, each as its own user, the one that is bo
     ":load",
     "clear username ||",
     "clear password ||",
+    "clear reverse-username ||",
+    "clear reverse-password ||",
     "sanhook --drive 0x81 iscsi:10.0.0.9::3260:1a:iqn.2026-01.org.example:san || goto again",
     "clear username ||",
     "clear password ||",
+    "clear reverse-username ||",
+    "clear reverse-password ||",
     "sanhook --drive 0x82 iscsi:10.0.0.9::3260:412c:iqn.2026-01.org.example:san || goto again",
     "set username r1",
     "set password s3cret",
+    "set reverse-username san",
+    "set reverse-password its-own",
     "sanboot --drive 0x80 iscsi:10.0.0.9::3260:1:iqn.2026-01.org.example:san || goto again",
     ":again",
     "echo ironrack: the volume did not load; trying again in 5 s",

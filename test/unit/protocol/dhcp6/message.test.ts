@@ -3,6 +3,7 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { isFault, MalformedFault } from "../../../../src/core/fault.ts";
 import { ipv6FromBytes, parseIpv6Address } from "../../../../src/core/ipv6-address.ts";
+import { SeededRandom } from "../../../../src/core/random.ts";
 import { hardwareAddressOf } from "../../../../src/protocol/dhcp6/hardware-address.ts";
 import { type Dhcp6Message, decodeMessage, encodeMessage } from "../../../../src/protocol/dhcp6/message.ts";
 import { clientServerTypes, relayTypes } from "../../../../src/protocol/dhcp6/message-type.ts";
@@ -14,6 +15,7 @@ import {
   readOptions,
 } from "../../../../src/protocol/dhcp6/options.ts";
 import { readClient6, unpack } from "../../../../src/service/dhcp6-client.ts";
+import { anyDhcp6 } from "../../../fuzz/dhcp6-datagram.ts";
 
 const u8 = fc.integer({ min: 0, max: 0xff });
 const u16 = fc.integer({ min: 0, max: 0xffff });
@@ -223,3 +225,24 @@ const CARDS: readonly (readonly [string, Parameters<typeof hardwareAddressOf>[0]
 for (const [what, signs, mac] of CARDS) {
   test(`the MAC address is known by ${what}`, () => assert.equal(hardwareAddressOf(signs), mac));
 }
+
+test("anything at all is read or refused as malformed, and what is read encodes and reads the same", () => {
+  const seed = Number(process.env["FUZZ_SEED"] ?? 8415);
+  const rounds = Number(process.env["FUZZ_ROUNDS"] ?? 5000);
+  const random = new SeededRandom(seed);
+  const datagram = anyDhcp6({ duid: random.bytes(10), pool: parseIpv6Address("fd00::100") });
+  let read = 0;
+  for (let round = 0; round < rounds; round += 1) {
+    const bytes = datagram(random);
+    const message = readOrNull(() => decodeMessage(bytes));
+    if (message === null) continue;
+    read += 1;
+    assert.deepEqual(decodeMessage(encodeMessage(message)), message, `seed ${seed}, round ${round}`);
+    for (const name of Object.keys(VALUES) as OptionName[]) readOrNull(() => readOptions(message.options, name));
+    readOrNull(() => {
+      const delivered = unpack(bytes);
+      return delivered === null ? null : readClient6(delivered, "fe80::1%eth0");
+    });
+  }
+  assert.ok(read > rounds / 10, `${read} of ${rounds} were read, seed ${seed}`);
+});

@@ -102,6 +102,10 @@ for suite in "${suites[@]}"; do
     *) echo "there is no suite \"$suite\"; suites are checks, unit, native, peer, e2e" >&2; exit 2 ;;
   esac
 done
+# Peer and end-to-end tests start machines: two files at a time where there are processors and memory for them.
+at_once=1
+if [ "$(nproc)" -ge 2 ] && [ "$(awk '/^MemAvailable:/ { print int($2 / 1048576) }' /proc/meminfo)" -ge 6 ]; then at_once=2; fi
+
 bash test/setup.sh "${profiles[@]}" build || { echo "FAILED: set-up"; echo "0 passed, 1 failed"; exit 1; }
 
 for suite in "${suites[@]}"; do
@@ -119,8 +123,8 @@ for suite in "${suites[@]}"; do
       native_suite native
       native_suite agent
       ;;
-    peer) node_suite peer 2 build/test/peer build/test/conformance ;;
-    e2e) node_suite e2e 2 build/test/e2e ;;
+    peer) node_suite peer $at_once build/test/peer build/test/conformance ;;
+    e2e) node_suite e2e $at_once build/test/e2e ;;
   esac
 done
 

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import type { Child } from "../rack/child.ts";
 import { Qmp } from "../rack/qmp.ts";
+import { openStorage } from "../rack/storage.ts";
 import { BootLab, SERVER } from "./boot-lab.ts";
 import { consoleSays, machine, TAP } from "./boot-machine.ts";
 
@@ -38,30 +38,6 @@ function bootableDisk(path: string): void {
   truncateSync(path, 64 * 2 ** 20); // on less than a cylinder iPXE finds no sector
 }
 
-/** tgtd on the appliance's end of the wire, with the disk as LUN 1 behind CHAP. */
-async function storage(lab: BootLab, disk: string): Promise<Child> {
-  const control = String(20_000 + (process.pid % 10_000));
-  const daemon = lab.enclosure.spawn("rack", ["tgtd", "-f", "--iscsi", `portal=${SERVER}:3260`, "-C", control]);
-  const admin = (options: string): Promise<unknown> =>
-    lab.enclosure.run("rack", ["tgtadm", "-C", control, "--lld", "iscsi", ...options.split(" ")]);
-  for (let attempt = 0; ; attempt += 1) {
-    try {
-      await admin(`--op new --mode target --tid 1 -T ${IQN}`);
-      break;
-    } catch (error) {
-      if (attempt > 100) throw error;
-      await lab.wait(0.1);
-    }
-  }
-  await admin(`--op new --mode logicalunit --tid 1 --lun 1 -b ${disk}`);
-  await admin(`--op new --mode account --user ${CHAP.username} --password ${CHAP.password}`);
-  await admin(`--op bind --mode account --tid 1 --user ${CHAP.username}`);
-  await admin(`--op new --mode account --user ${REVERSE.username} --password ${REVERSE.password}`);
-  await admin(`--op bind --mode account --tid 1 --user ${REVERSE.username} --outgoing`);
-  await admin(`--op bind --mode target --tid 1 -Q ${INITIATOR}`);
-  return daemon;
-}
-
 test("a BIOS machine boots its iSCSI volume with mutual CHAP under its connector's name, and is the only one to learn the secret", async () => {
   await using lab = await BootLab.open(
     {
@@ -87,7 +63,14 @@ test("a BIOS machine boots its iSCSI volume with mutual CHAP under its connector
   );
   const disk = join(lab.directory, "volume");
   bootableDisk(disk);
-  await using _storage = await storage(lab, disk);
+  await using _storage = await openStorage({
+    portal: `${SERVER}:3260`,
+    volumes: [{ iqn: IQN, initiator: INITIATOR, file: disk }],
+    login: CHAP,
+    reverse: REVERSE,
+    spawn: (argv) => lab.enclosure.spawn("rack", argv),
+    run: async (argv) => await lab.enclosure.run("rack", argv),
+  });
   const socket = join(lab.directory, "qmp");
   const nic = `virtio-net-pci,netdev=net0,mac=${MAC},bootindex=1`;
   await using qemu = machine(lab, nic, ["-qmp", `unix:${socket},server=on,wait=off`]);

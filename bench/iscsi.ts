@@ -2,6 +2,7 @@ import { execFileSync, spawn, type ChildProcess } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
 import { availableParallelism, homedir, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { spawnTgtd } from "../test/unit/image/tgtd.ts";
 import { compare, type Comparison, type Report } from "./comparison.ts";
@@ -144,6 +145,26 @@ export async function benchIscsi(report: Report, only: readonly string[], rounds
     const name = `peak memory, ${targets} ${targets === 1 ? "target" : "targets"}`;
     if (only.length === 0 || only.some((word) => name.includes(word))) report(await measureMemory(name, targets, goal));
   }
+  const cancel = "cancel, target silent";
+  if (only.length === 0 || only.some((word) => cancel.includes(word))) report(await measureCancel(cancel));
+}
+
+/** From the signal to the end of the process, while a target holds its socket and answers nothing. */
+async function measureCancel(name: string): Promise<Comparison> {
+  const seconds = async ([program = "", ...options]: readonly string[]): Promise<number> => {
+    await using target = await startSink(1, false, ["--fault=silent@200"]);
+    const child = spawn(program, [...options, target.urls[0] ?? ""], { stdio: "ignore" });
+    const ended = new Promise((resolve) => child.once("close", resolve));
+    await target.silent;
+    const begun = performance.now();
+    child.kill("SIGINT");
+    await ended;
+    return (performance.now() - begun) / 1000;
+  };
+  const raw = join(CACHE, "raw");
+  const ours = await seconds([TOOL, "--quiet", "--policy", "disk-is-blank", "--format", "raw", raw]);
+  const peer = await seconds(["qemu-img", "convert", "-n", "--target-is-zero", "-f", "raw", "-O", "raw", raw]);
+  return compare(name, "s", { value: ours }, { value: peer }, { bound: 1 });
 }
 
 async function measureMemory(name: string, targets: number, goal: number): Promise<Comparison> {
@@ -275,22 +296,26 @@ async function startTarget(each: Case): Promise<Target> {
     : await startTgtd(each.target === "t");
 }
 
-async function startSink(count: number, digests: boolean): Promise<Target> {
+async function startSink(
+  count: number,
+  digests: boolean,
+  faults: readonly string[] = [],
+): Promise<Target & { /** Once it is. */ readonly silent: Promise<unknown> }> {
   const child = spawn(
     join(BUILD, "test-target"),
-    [`--size=${DISK_BYTES}`, `--digests=${digests ? "yes" : "no"}`, "--check-digests=no"],
+    [`--size=${DISK_BYTES}`, `--digests=${digests ? "yes" : "no"}`, "--check-digests=no", ...faults],
     {
       stdio: ["ignore", "pipe", "inherit"],
     },
   );
-  const port = await new Promise<string>((resolve) =>
-    child.stdout?.setEncoding("utf8").once("data", (line: string) => resolve(line.trim())),
-  );
+  const lines = createInterface(child.stdout);
+  const port = await new Promise<string>((resolve) => lines.once("line", resolve));
+  const silent = new Promise((resolve) => lines.once("line", resolve));
   const urls = Array.from(
     { length: count },
     (_, index) => `iscsi://127.0.0.1:${port}/iqn.2026-01.bench:disk${index}/1`,
   );
-  return { urls, [Symbol.asyncDispose]: async () => await killed(child) };
+  return { urls, silent, [Symbol.asyncDispose]: async () => await killed(child) };
 }
 
 async function startTgtd(raised: boolean): Promise<Target> {

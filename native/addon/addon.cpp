@@ -17,6 +17,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("openDownload", Napi::Function::New<open_download>(env, "openDownload"));
   exports.Set("startDownload", Napi::Function::New<start_download>(env, "startDownload"));
   exports.Set("abandonDownload", Napi::Function::New<abandon_download>(env, "abandonDownload"));
+  exports.Set("closeDownload", Napi::Function::New<close_download>(env, "closeDownload"));
   return exports;
 }
 

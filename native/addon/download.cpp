@@ -84,6 +84,13 @@ Napi::Value abandon_download(const Napi::CallbackInfo& info) {
   return env.Undefined();
 }
 
+Napi::Value close_download(const Napi::CallbackInfo& info) {
+  const auto env = info.Env();
+  if (const auto download = download_of(info[0])) download->close();
+  else Napi::TypeError::New(env, "closeDownload takes a download").ThrowAsJavaScriptException();
+  return env.Undefined();
+}
+
 Napi::Value start_download(const Napi::CallbackInfo& info) {
   const auto env = info.Env();
   const auto call = job_call(info, "startDownload");

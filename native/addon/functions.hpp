@@ -44,4 +44,7 @@ Napi::Value start_download(const Napi::CallbackInfo& info);
 /// abandonDownload(download, reason): whoever reads the file meanwhile is told
 Napi::Value abandon_download(const Napi::CallbackInfo& info);
 
+/// closeDownload(download): when no attempt runs and nobody will read it any more; who reads it already goes on
+Napi::Value close_download(const Napi::CallbackInfo& info);
+
 }  // namespace ironrack::addon

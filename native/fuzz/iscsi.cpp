@@ -79,98 +79,6 @@ void fuzz_text(Input& input) {
   }
 }
 
-/// A session that is told anything, in pieces of any size.
-void fuzz_session(Input& input) {
-  iscsi::Negotiated negotiated;
-  negotiated.max_recv_data_segment_length = 512u << input.below(10);
-  negotiated.initial_r2t = input.one_in(2);
-  negotiated.immediate_data = input.one_in(2);
-  negotiated.data_digest = input.one_in(4);
-  negotiated.header_digest = input.one_in(4);
-  negotiated.window = {0, 1, 40};
-  iscsi::Session session(negotiated, 1, 0);
-  iscsi::Framer framer(8192);
-  const Bytes data(65536);
-  std::vector<Bytes> rooms;
-  std::vector<std::uint32_t> tags;
-  std::array<iovec, 64> vectors;
-  rooms.reserve(64);
-  for (int step = 0; step < 60; step++) {
-    if (session.room() > 0 && input.one_in(2) && rooms.size() < 60) {
-      iscsi::Command command;
-      command.cookie = static_cast<std::uint64_t>(step);
-      if (input.one_in(2)) {
-        command.cdb = iscsi::write_16(0, 128);
-        command.out.memory = data.data();
-        command.out.length = 65536 >> input.below(8);
-      } else {
-        command.cdb = iscsi::read_16(0, 8);
-        command.in = rooms.emplace_back(input.below(8192));
-      }
-      session.submit(command, 0);
-    }
-    if (input.one_in(2) && session.has_output()) {
-      const auto burst = session.next_burst(vectors);
-      std::size_t total = 0;
-      for (std::size_t i = 0; i < burst.count; i++) {
-        if (vectors[i].iov_len >= iscsi::kHeaderSize && tags.size() < 100) tags.push_back(load_be<std::uint32_t>(static_cast<const std::byte*>(vectors[i].iov_base) + 16));
-        total += vectors[i].iov_len;
-      }
-      session.sent(input.one_in(2) ? total : input.below(static_cast<std::uint32_t>(total + 1)));
-    }
-    static constexpr int kOpcodes[] = {0x20, 0x21, 0x21, 0x22, 0x23, 0x24, 0x25, 0x25, 0x26, 0x31, 0x31, 0x31, 0x32, 0x3f};
-    auto body = input.noise(input.one_in(4) ? 9000 : 64);
-    auto pdu = header(input, kOpcodes[input.below(std::size(kOpcodes))], tags.empty() || input.one_in(5) ? static_cast<std::uint32_t>(input.number()) : tags[input.below(static_cast<std::uint32_t>(tags.size()))], static_cast<std::uint32_t>(body.size()));
-    if (input.one_in(6)) input.change(pdu);
-    if (input.one_in(3)) {
-      pdu.insert(pdu.end(), body.begin(), body.end());
-      const auto room = framer.room();
-      const auto count = std::min(room.size(), pdu.size());
-      std::memcpy(room.data(), pdu.data(), count);
-      framer.received(count);
-      while (true) {
-        const auto frame = framer.next();
-        if (!frame) return;
-        if (!*frame) break;
-        if (!session.receive(**frame, 0)) return;
-      }
-    } else if (pdu.size() == iscsi::kHeaderSize) {
-      if (!session.receive({pdu, body}, 0)) return;
-    }
-    (void)session.take_completions();
-  }
-}
-
-/// A login that is answered with anything.
-void fuzz_login(Input& input) {
-  static constexpr const char* kKeys[] = {"AuthMethod", "CHAP_A", "CHAP_I", "CHAP_C", "CHAP_N", "CHAP_R", "HeaderDigest", "DataDigest", "MaxRecvDataSegmentLength", "MaxBurstLength", "FirstBurstLength", "InitialR2T", "ImmediateData", "MaxOutstandingR2T", "ErrorRecoveryLevel", "DefaultTime2Wait", "TargetAddress", "X-odd"};
-  static constexpr const char* kValues[] = {"CHAP", "None", "Yes", "No", "5", "8", "CRC32C", "8192", "0", "262144", "99999999999999999999", "0x10", "0x0102030405060708", "0bAQIDBAUGBwg=", "", "Reject", "NotUnderstood", "Irrelevant", "[::1]:3260,1", "[", ":", "-1"};
-  iscsi::LoginConfig config;
-  config.initiator_name = "iqn.us";
-  config.target_name = "iqn.them";
-  if (input.one_in(2)) {
-    config.chap = iscsi::ChapCredentials{{"user", "secretsecret"}, std::nullopt};
-    if (input.one_in(2)) config.chap->target = iscsi::ChapPeer{"them", "othersecret12"};
-  }
-  config.mutual_challenge = input.noise(16);
-  iscsi::Login login(config);
-  (void)login.start();
-  for (int step = 0; step < 40; step++) {
-    iscsi::LoginResponse pdu;
-    pdu.current = static_cast<iscsi::Stage>(input.below(2));
-    pdu.next = static_cast<iscsi::Stage>(input.below(4));
-    pdu.transit = input.one_in(2);
-    pdu.cont = input.one_in(8);
-    pdu.status_class = input.one_in(10) ? static_cast<std::uint8_t>(input.below(5)) : std::uint8_t{0};
-    iscsi::TextKeys keys;
-    for (std::uint32_t i = input.below(6); i > 0; i--) keys.set(kKeys[input.below(std::size(kKeys))], kValues[input.below(std::size(kValues))]);
-    auto text = iscsi::encode_text(keys);
-    if (input.one_in(4)) input.change(text);
-    const auto result = login.advance(pdu, text);
-    if (!result || !std::holds_alternative<iscsi::LoginSend>(*result)) return;
-  }
-}
-
 void fuzz_scsi(Input& input) {
   const auto bytes = input.noise(300);
   (void)iscsi::decode_sense(bytes);
@@ -180,6 +88,7 @@ void fuzz_scsi(Input& input) {
   (void)iscsi::decode_block_limits(bytes);
   (void)iscsi::decode_provisioning(bytes);
   (void)iscsi::decode_supported_pages(bytes);
+  (void)iscsi::decode_serial(bytes);
   (void)iscsi::decode_write_protect(bytes);
   auto sense = input.noise(80);
   if (!sense.empty()) sense[0] = static_cast<std::byte>(0x70 + input.below(4));

@@ -30,6 +30,7 @@ constexpr Row kRows[] = {
     {"login", ironrack::fuzz::fuzz_login},
     {"scsi", ironrack::fuzz::fuzz_scsi},
     {"qcow2", ironrack::fuzz::fuzz_qcow2},
+    {"qcow2-disk", ironrack::fuzz::fuzz_qcow2_disk},
     {"vmdk", ironrack::fuzz::fuzz_vmdk},
     {"vhdx", ironrack::fuzz::fuzz_vhdx},
     {"vdi", ironrack::fuzz::fuzz_vdi},

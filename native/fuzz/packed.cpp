@@ -19,7 +19,7 @@ constexpr std::size_t kMostOut = 4 << 20;  // a change may ask for more than any
 using Pack = Bytes (*)(Input& input, const Bytes& data);
 
 Bytes some_data(Input& input) {
-  auto data = input.noise(3000);
+  auto data = input.noise(input.one_in(8) ? 40000 : 3000);
   data.resize(data.size() + input.below(20000));
   return data;
 }
@@ -42,7 +42,8 @@ Result<Bytes> unpack(const image::PackedImage& image, Input& input) {
   return out;
 }
 
-void fuzz_packed(Input& input, std::string_view format, Pack pack) {
+/// `padding`: the format allows zeroes at the end, in multiples of it; 0: none.
+void fuzz_packed(Input& input, std::string_view format, std::uint32_t padding, Pack pack) {
   Bytes data;
   Bytes file;
   for (std::uint32_t i = 1 + input.below(3); i > 0; i--) {
@@ -51,6 +52,7 @@ void fuzz_packed(Input& input, std::string_view format, Pack pack) {
     const auto packed = pack(input, part);
     file.insert(file.end(), packed.begin(), packed.end());
   }
+  if (padding > 0 && input.one_in(4)) file.resize(file.size() + padding * input.below(20));
   const bool whole = input.one_in(4);
   if (!whole) input.change(file);
   const UniqueFd fd(::memfd_create("fuzz", MFD_CLOEXEC));
@@ -68,7 +70,7 @@ void fuzz_packed(Input& input, std::string_view format, Pack pack) {
 }  // namespace
 
 void fuzz_gzip(Input& input) {
-  fuzz_packed(input, "gzip", [](Input&, const Bytes& data) {
+  fuzz_packed(input, "gzip", 1, [](Input&, const Bytes& data) {
     Bytes out(data.size() * 2 + 4096);
     isal_zstream stream;
     isal_deflate_stateless_init(&stream);
@@ -85,7 +87,7 @@ void fuzz_gzip(Input& input) {
 }
 
 void fuzz_zstd(Input& input) {
-  fuzz_packed(input, "zstd", [](Input& random, const Bytes& data) {
+  fuzz_packed(input, "zstd", 0, [](Input& random, const Bytes& data) {
     Bytes out(ZSTD_compressBound(data.size()));
     ZSTD_CCtx* context = ZSTD_createCCtx();
     ZSTD_CCtx_setParameter(context, ZSTD_c_checksumFlag, random.one_in(2));
@@ -104,19 +106,31 @@ void fuzz_zstd(Input& input) {
 }
 
 void fuzz_xz(Input& input) {
-  fuzz_packed(input, "xz", [](Input& random, const Bytes& data) {
-    Bytes out(lzma_stream_buffer_bound(data.size()));
-    std::size_t count = 0;
+  fuzz_packed(input, "xz", 4, [](Input& random, const Bytes& data) {
+    Bytes out(lzma_stream_buffer_bound(data.size()) + 4096);
     static constexpr lzma_check kChecks[] = {LZMA_CHECK_NONE, LZMA_CHECK_CRC32, LZMA_CHECK_CRC64, LZMA_CHECK_SHA256};
-    const auto status = lzma_easy_buffer_encode(0, kChecks[random.below(4)], nullptr, reinterpret_cast<const std::uint8_t*>(data.data()), data.size(), reinterpret_cast<std::uint8_t*>(out.data()), &count, out.size());
-    if (status != LZMA_OK) std::abort();
+    lzma_stream stream = LZMA_STREAM_INIT;
+    if (lzma_easy_encoder(&stream, 0, kChecks[random.below(4)]) != LZMA_OK) std::abort();
+    stream.next_in = reinterpret_cast<const std::uint8_t*>(data.data());
+    stream.next_out = reinterpret_cast<std::uint8_t*>(out.data());
+    stream.avail_out = out.size();
+    for (std::size_t left = data.size(); left > 0;) {
+      // Blocks that can be decoded by themselves.
+      const auto length = random.one_in(2) ? left : 1 + random.below(static_cast<std::uint32_t>(left));
+      stream.avail_in = length;
+      if (lzma_code(&stream, LZMA_FULL_FLUSH) != LZMA_STREAM_END) std::abort();
+      left -= length;
+    }
+    if (lzma_code(&stream, LZMA_FINISH) != LZMA_STREAM_END) std::abort();
+    const auto count = out.size() - stream.avail_out;
+    lzma_end(&stream);
     out.resize(count);
     return out;
   });
 }
 
 void fuzz_bzip2(Input& input) {
-  fuzz_packed(input, "bzip2", [](Input&, const Bytes& data) {
+  fuzz_packed(input, "bzip2", 0, [](Input&, const Bytes& data) {
     Bytes out(data.size() * 2 + 1000);
     auto count = static_cast<unsigned>(out.size());
     if (BZ2_bzBuffToBuffCompress(reinterpret_cast<char*>(out.data()), &count, reinterpret_cast<char*>(const_cast<std::byte*>(data.data())), static_cast<unsigned>(data.size()), 1, 0, 0) != BZ_OK) std::abort();

@@ -1,4 +1,4 @@
-// A qcow2 header and table entries.
+// qcow2: header and table entries as such, and whole images.
 #pragma once
 
 #include "fuzz/input.hpp"
@@ -6,5 +6,6 @@
 namespace ironrack::fuzz {
 
 void fuzz_qcow2(Input& input);
+void fuzz_qcow2_disk(Input& input);
 
 }  // namespace ironrack::fuzz

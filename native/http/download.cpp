@@ -225,4 +225,10 @@ void Download::abandon(Fault fault) {
   if (arriving_) arriving_->arrival->fail(std::move(fault));
 }
 
+void Download::close() {
+  const std::lock_guard lock(mutex_);
+  arriving_.reset();
+  fd_ = UniqueFd();
+}
+
 }  // namespace ironrack::http

@@ -46,6 +46,8 @@ class Download {
   Result<std::string> finish();
   /// Nothing more will come; readers are told why.
   void abandon(Fault fault);
+  /// Lets go of the file, of which a removed one takes up room as long as it is open. Between attempts, and the last thing that is done; those who read it go on.
+  void close();
 
  private:
   explicit Download(std::optional<Expected> expected) : expected_(std::move(expected)) {}

@@ -115,6 +115,8 @@ interface NativeAddon {
   readonly startDownload: StartJob;
   /** Nothing more will come: streams that read the file while it arrives end with the reason. */
   abandonDownload(download: NativeDownload, reason: string): void;
+  /** Closes the file, once no attempt runs and no stream will be begun from it; those that run go on. */
+  closeDownload(download: NativeDownload): void;
 }
 
 /** A fault that the addon tells of. */

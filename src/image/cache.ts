@@ -6,6 +6,7 @@ import { type JsonObject, numberProperty, stringProperty } from "../core/json.ts
 import type { Log } from "../core/log.ts";
 import type { NativeDownload } from "../core/native-addon.ts";
 import type { Millis } from "../core/units.ts";
+import type { ArrivingFile } from "./arriving-file.ts";
 import { type Begun, type Downloaded, ImageDownloader, type Validators } from "./image-download.ts";
 import type { Draft, HeldFile, ImageShelf, ShelvedImage } from "./image-shelf.ts";
 import { allowedFile, type ImageChecksum, type ImageReference, locateImage, shownSource } from "./image-source.ts";
@@ -47,7 +48,7 @@ export interface ImageCacheOptions {
 interface Arriving {
   readonly path: string;
   readonly bytes: number;
-  readonly download: NativeDownload;
+  readonly file: ArrivingFile;
 }
 
 interface Transfer {
@@ -121,8 +122,12 @@ export class ImageCache implements AsyncDisposable {
     if (options.early === undefined) return await this.#shelf.hold(await this.#transfers.wait(running, options, end));
     const first = await this.#transfers.wait(running, options, Promise.race([end, arriving]));
     if ("name" in first) return await this.#shelf.hold(first);
+    const { path, bytes, file } = first;
+    const hold = file.hold();
+    // It has come to its end since.
+    if (hold === undefined) return await this.#shelf.hold(await this.#transfers.wait(running, options, end));
     running.kept = true;
-    return { ...first, [Symbol.dispose]: () => {} };
+    return { path, bytes, download: file.download, [Symbol.dispose]: () => hold[Symbol.dispose]() };
   }
 
   async #fromFile(path: string, checksum: ImageChecksum | undefined, options: FetchOptions): Promise<HeldImage> {
@@ -160,8 +165,8 @@ export class ImageCache implements AsyncDisposable {
         known: present === undefined ? undefined : validatorsOf(present.notes),
         signal,
         log,
-        onProgress: (bytes, total, download) => {
-          if (total > 0 && bytes >= Math.min(total, ENOUGH)) begun({ path: draft.path, bytes: total, download });
+        onProgress: (bytes, total, file) => {
+          if (total > 0 && bytes >= Math.min(total, ENOUGH)) begun({ path: draft.path, bytes: total, file });
           for (const waiter of waiters) waiter.onProgress?.(bytes, total);
         },
         onDurable: (durable) => notes.write(durable),

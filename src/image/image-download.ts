@@ -3,6 +3,7 @@ import { Fault, isFault, toFault } from "../core/fault.ts";
 import type { Log } from "../core/log.ts";
 import { type NativeDownload, nativeAddon, nativeFault } from "../core/native-addon.ts";
 import { millis, type Millis } from "../core/units.ts";
+import { ArrivingFile } from "./arriving-file.ts";
 import { type ImageChecksum, checksumFault, shownSource } from "./image-source.ts";
 import { runJob } from "./native-job.ts";
 
@@ -33,7 +34,7 @@ export interface Download {
   readonly signal: AbortSignal;
   readonly log: Log;
   /** `file` can be streamed from while it arrives, if the server told its size. */
-  onProgress(bytes: number, total: number, file: NativeDownload): void;
+  onProgress(bytes: number, total: number, file: ArrivingFile): void;
   /** More than before is on the disk for good, and another process can go on from there. */
   onDurable(begun: Begun): void;
   /** Called once the size is known. */
@@ -83,7 +84,7 @@ export class ImageDownloader {
       begun: begun === undefined ? undefined : { bytes: begun.bytes, total: begun.total },
     });
     if ("fault" in opened) throw nativeFault(opened.fault);
-    const file = opened.download;
+    const file = new ArrivingFile(opened.download);
     try {
       const end = await this.#attempts(download, file);
       if (end === "unchanged") return { kind: "unchanged" };
@@ -91,13 +92,15 @@ export class ImageDownloader {
         throw checksumFault(shownUrl(download.url), checksum, end.digest);
       return { kind: "new", bytes: end.bytes, validators: { etag: end.etag, lastModified: end.lastModified } };
     } catch (error) {
-      nativeAddon().abandonDownload(file, toFault(error).message);
+      nativeAddon().abandonDownload(file.download, toFault(error).message);
       throw error;
+    } finally {
+      file.end();
     }
   }
 
   /** Tries until the image is there, or there is no hope. */
-  async #attempts(download: Download, file: NativeDownload): Promise<AttemptEnd | "unchanged"> {
+  async #attempts(download: Download, file: ArrivingFile): Promise<AttemptEnd | "unchanged"> {
     const { url, signal, log, begun } = download;
     let came: Begun | undefined = begun;
     let durable = begun?.bytes ?? 0;
@@ -105,7 +108,7 @@ export class ImageDownloader {
     for (let attempt = 1; ; attempt += 1) {
       const before = came?.bytes ?? 0;
       try {
-        const end = await this.#attempt(download, file, came, (news) => {
+        const end = await this.#attempt(download, file.download, came, (news) => {
           if (came?.total !== news.total) download.makeRoom(news.total);
           came = news;
           if (news.durable !== durable && news.total > 0 && validatorOf(news) !== null) {

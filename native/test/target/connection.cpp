@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdio>
 #include <cstring>
 #include <thread>
 
@@ -287,6 +288,8 @@ void Connection::on_command(const unsigned char* header, std::uint32_t data_leng
       else if (kind == "stall") task.stall = true;
       else if (kind == "silent") {
         flush();
+        std::puts("silent");  // whoever started us waits for it
+        std::fflush(stdout);
         std::this_thread::sleep_for(std::chrono::hours(1));
       } else if (kind == "ping") {
         task.drop = false;

@@ -8,6 +8,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -472,6 +473,33 @@ test("an image that may be used early is handed out as it arrives, and is whole 
   using again = await cache.fetch(wanted, { ...calm(), early: "continue" });
   assert.equal(again.path, image.path);
   assert.equal(server.requests.length, 1);
+});
+
+/** How often this process has a file of the shelf open, under its present name. */
+function openFiles(directory: string): number {
+  const targets = readdirSync("/proc/self/fd").map((fd) => {
+    try {
+      return readlinkSync(`/proc/self/fd/${fd}`);
+    } catch {
+      return ""; // it was the listing's own
+    }
+  });
+  return targets.filter((target) => target.startsWith(directory)).length;
+}
+
+test("the file of a download stays open while somebody may read it as it arrives, and no longer: removed, it would take up room", async () => {
+  const { server, goOn } = await serveInTwo(200_000);
+  await using _server = server;
+  const directory = aDirectory();
+  await using cache = await open({ directory });
+  const wanted = { source: `${server.url}/a`, checksum: sha256(content) };
+  const early = await cache.fetch(wanted, { ...calm(), early: "begin" });
+  const whole = cache.fetch(wanted, calm());
+  goOn();
+  (await whole)[Symbol.dispose]();
+  assert.ok(openFiles(directory) > 0);
+  early[Symbol.dispose]();
+  assert.equal(openFiles(directory), 0);
 });
 
 test("a transfer that failed while nobody waited tells the next who goes on with it, once", async () => {

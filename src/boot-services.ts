@@ -17,6 +17,7 @@ import type { BootSettings } from "./service/boot-lookup.ts";
 import { bootSecrets } from "./service/boot-secret.ts";
 import { ipv6Socket } from "./service/dhcp6-link.ts";
 import { loaderConfigSource } from "./service/loader-config-source.ts";
+import type { RamdiskFiles } from "./service/ramdisk-files.ts";
 import { type TftpLink, TftpService } from "./service/tftp-service.ts";
 import { openDhcp, type ServiceParts } from "./dhcp-services.ts";
 
@@ -80,14 +81,14 @@ function bootHttp(
   { config, clock, log, store, boot, files, owners, ipv6 }: Served,
   identity: Certificate | null,
 ): BootHttp {
-  const { address, kernel, initrd, httpPort, httpsPort } = { ...config.boot, ...config.boot.address };
+  const { address, httpPort, httpsPort } = { ...config.boot, ...config.boot.address };
   return new BootHttp({
     clock,
     log,
     store: { nodes: store.nodes, ports: store.ports, volumes: store.volumes, leases: owners },
     boot,
     files,
-    ramdisk: { kernel, initrd },
+    ramdisk: ramdiskFiles(config),
     isoDirectories: config.image.fileDirs,
     listen: [address, ...(ipv6 === null ? [] : [ipv6])].flatMap((one) => [
       { address: one, port: httpPort, identity: null },
@@ -121,7 +122,7 @@ function certificateKeeper({ config, clock, log }: Served, http: BootHttp, serve
 }
 
 async function tftpService({ config, clock, log, store, boot, files, owners, ipv6 }: Served): Promise<TftpService> {
-  const { interface: name, tftpPort: port, kernel, initrd } = config.boot;
+  const { interface: name, tftpPort: port } = config.boot;
   const { address } = config.boot.address;
   const fd = bindUdpToInterface({ interface: name, address, port, broadcast: false });
   const links: TftpLink[] = [{ address, socket: await DatagramSocket.open({ kind: "fd", fd, broadcast: false }) }];
@@ -134,16 +135,24 @@ async function tftpService({ config, clock, log, store, boot, files, owners, ipv
     // A file that the operator put there goes before one that is made.
     sources: [
       ({ file }) => files.open(file),
-      loaderConfigSource({ store, boot, clock, files, ramdisk: { kernel, initrd } }),
+      loaderConfigSource({ store, boot, clock, files, ramdisk: ramdiskFiles(config) }),
     ],
     limits: TFTP_LIMITS,
   });
+}
+
+function ramdiskFiles({ boot }: Config): RamdiskFiles {
+  const { kernel, initrd, arm64Kernel, arm64Initrd } = boot;
+  const arm64 = arm64Kernel === null || arm64Initrd === null ? null : { kernel: arm64Kernel, initrd: arm64Initrd };
+  return { kernel, initrd, arm64 };
 }
 
 /** Where Debian's packages shim-signed, grub-efi-amd64-signed and memtest86+ put their programs, by the names they are asked for. */
 const PACKAGED_LOADERS: readonly (readonly [string, string])[] = [
   ["shimx64.efi", "/usr/lib/shim/shimx64.efi.signed"],
   ["grubx64.efi", "/usr/lib/grub/x86_64-efi-signed/grubnetx64.efi.signed"],
+  ["shimaa64.efi", "/usr/lib/shim/shimaa64.efi.signed"],
+  ["grubaa64.efi", "/usr/lib/grub/arm64-efi-signed/grubnetaa64.efi.signed"],
   [memoryTests.bios, "/boot/memtest86+x64.bin"],
   [memoryTests.efi, "/boot/memtest86+x64.efi"],
 ];
@@ -169,7 +178,8 @@ function loaderFiles(directories: readonly string[]): ReadonlyMap<string, string
   return files;
 }
 
-function bootPolicy({ boot, dhcp }: Config): BootPolicy {
+function bootPolicy(config: Config): BootPolicy {
+  const { boot, dhcp } = config;
   const console = boot.console === "" ? "" : `console=${boot.console}`;
   return {
     discovery: dhcp.discovery === "on",
@@ -179,7 +189,7 @@ function bootPolicy({ boot, dhcp }: Config): BootPolicy {
       { platform: "efi", processor: "arm64", file: boot.uefiArm64Loader },
     ],
     signedLoaders: defaultSignedLoaders,
-    ramdisks: ["i386", "x86_64"],
+    ramdisks: ramdiskFiles(config).arm64 === null ? ["x86_64"] : ["x86_64", "arm64"],
     httpsFor: boot.httpsFor,
     kernelArguments: [console, boot.kernelArguments].filter((part) => part !== "").join(" "),
     debug: false,

@@ -20,7 +20,7 @@ export function bootSettings(
       discovery: false,
       loaders: defaultLoaders,
       signedLoaders: defaultSignedLoaders,
-      ramdisks: ["i386", "x86_64"],
+      ramdisks: ["x86_64", "arm64"],
       httpsFor: [],
       kernelArguments: "",
       debug: false,

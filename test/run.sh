@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs the test suites and ends with one line `N passed, M failed`.
 #   bash test/run.sh [unit|native|peer|e2e|checks]...   without a name: all of them
+#   bash test/run.sh arm64                              boots arm64 machines; not among those
 # Sets up what the chosen suites need first. Exit status 0 only when something ran and nothing failed.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -99,7 +100,8 @@ for suite in "${suites[@]}"; do
     native) profiles+=(native-test lab) ;;
     peer) profiles+=(addon lab ramdisk) ;;
     e2e) profiles+=(addon lab ramdisk image) ;;
-    *) echo "there is no suite \"$suite\"; suites are checks, unit, native, peer, e2e" >&2; exit 2 ;;
+    arm64) profiles+=(addon lab) ;;
+    *) echo "there is no suite \"$suite\"; suites are checks, unit, native, peer, e2e, arm64" >&2; exit 2 ;;
   esac
 done
 # Peer and end-to-end tests start machines: two files at a time where there are processors and memory for them.
@@ -125,6 +127,7 @@ for suite in "${suites[@]}"; do
       ;;
     peer) node_suite peer $at_once build/test/peer build/test/conformance ;;
     e2e) node_suite e2e $at_once build/test/e2e ;;
+    arm64) node_suite arm64 1 build/test/arm64 ;;
   esac
 done
 

@@ -26,7 +26,7 @@ declare -A packages=(
     [build]=""
     [addon]="g++ make libssl-dev libzstd-dev libdeflate-dev liblzma-dev libbz2-dev libisal-dev libcurl4-openssl-dev"
     [native-test]="g++ make libssl-dev libzstd-dev libdeflate-dev liblzma-dev libbz2-dev libisal-dev libcurl4-openssl-dev zlib1g-dev libboost1.81-dev nlohmann-json3-dev qemu-utils qemu-block-extra tgt libiscsi-bin fdisk mtools dosfstools e2fsprogs iproute2 python3 xz-utils bzip2 zstd"
-    [lab]="qemu-system-x86 qemu-utils ovmf ipxe openipmi ipmitool freeipmi-tools mosquitto mosquitto-clients tgt libiscsi-bin iproute2 openssh-client busybox-static isc-dhcp-client dhcpcd-base tftp-hpa atftp curl dnsmasq-base kea-common nftables radvd genisoimage xorriso openssl mtools dosfstools procps systemd"
+    [lab]="qemu-system-x86 qemu-system-arm qemu-utils ovmf ipxe openipmi ipmitool freeipmi-tools mosquitto mosquitto-clients tgt libiscsi-bin iproute2 openssh-client busybox-static isc-dhcp-client dhcpcd-base tftp-hpa atftp curl dnsmasq-base kea-common nftables radvd genisoimage xorriso openssl mtools dosfstools procps systemd python3 cpio"
     [ramdisk]="g++ make libssl-dev zlib1g-dev libboost1.81-dev nlohmann-json3-dev kmod cpio zstd"
     [image]="mmdebstrap fdisk mtools dosfstools e2fsprogs qemu-utils python3"
 )

@@ -18,7 +18,13 @@ export function bootStepWords(event: string, fields: JsonObject): string {
   const because = given("reason", (reason) => `: ${reason}`);
   switch (event) {
     case "dhcp.answered":
-      return `dhcp ${text("type")} → ${text("answer")}${given("address", (address) => ` of ${address}`)}, ${bootWords(fields)}${because}`;
+      return [
+        `dhcp ${text("type")} → ${text("answer")}`,
+        given("address", (address) => ` of ${address}`),
+        given("reason", (reason) => ` (${reason})`),
+        given("firmware", (firmware) => ` to ${firmware}`),
+        fields["answer"] === "nak" ? "" : `, ${bootWords(fields)}`,
+      ].join("");
     case "dhcp.silent":
       return `dhcp ${text("type")}, no answer${because}`;
     case "dhcp.conflict":
@@ -32,7 +38,7 @@ export function bootStepWords(event: string, fields: JsonObject): string {
     case "tftp.declined":
       return `tftp ${text("file")}: asked for the size only, or refused the terms${because}`;
     case "tftp.refused":
-      return `tftp ${text("file")}: refused, error ${text("code")}${because}`;
+      return `tftp ${text("file")}: refused, error ${text("code")}${because}${isOptional(text("file")) ? "; who asks goes on without it" : ""}`;
     case "tftp.failed":
       return `tftp ${text("file")}: broken off${because}`;
     case "http.served":
@@ -53,6 +59,16 @@ export function bootStepWords(event: string, fields: JsonObject): string {
       // A newer daemon may know more than this program.
       return `${event} ${JSON.stringify(fields)}`;
   }
+}
+
+/**
+ * Files that loaders ask for in case somebody has put them there.
+ * @source shim 16.1 (revocations, certificates), GRUB 2.06 (module lists), U-Boot 2023.01 config_distro_bootcmd.h, PXELINUX 6.04
+ */
+function isOptional(file: string): boolean {
+  return /(?:^|\/)(?:revocations\w*\.efi|shim_certificate_\d+\.efi|[a-z0-9_-]+-efi\/[a-z]+\.lst|boot\.scr\.uimg|dtb\/.*|pxelinux\.cfg\/[0-9a-f]{8}-[0-9a-f-]{27})$/.test(
+    file,
+  );
 }
 
 /** What the answer says about booting; without a file, why. */

@@ -175,7 +175,10 @@ async function examineFiles(config: Config): Promise<readonly Finding[]> {
   for (const [key, path] of [
     ["boot.kernel", boot.kernel],
     ["boot.initrd", boot.initrd],
+    ["boot.arm64_kernel", boot.arm64Kernel],
+    ["boot.arm64_initrd", boot.arm64Initrd],
   ] as const) {
+    if (path === null) continue;
     const about = await stat(path).catch(() => undefined);
     if (about === undefined || !about.isFile())
       findings.push(bad("boot files", `${path} is missing (${key}); machines cannot boot the ramdisk`));

@@ -17,6 +17,12 @@ export function relations(config: Config, placeOf: (key: string) => Place): read
   if (config.mqtt.password !== null && config.mqtt.username === null)
     problem("mqtt.password_file", "a password needs mqtt.username");
   bootHttpsRelations(config, problem);
+  const { arm64Kernel, arm64Initrd } = config.boot;
+  if ((arm64Kernel === null) !== (arm64Initrd === null))
+    problem(
+      arm64Kernel === null ? "boot.arm64_initrd" : "boot.arm64_kernel",
+      "arm64_kernel and arm64_initrd come together",
+    );
   if (config.api.port === config.boot.httpPort) problem("api.port", `is boot.http_port as well: ${config.api.port}`);
   return problems;
 }

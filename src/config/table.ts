@@ -104,6 +104,16 @@ export const configTable = {
     ),
     kernel: defaulted(absolutePath, "/usr/lib/ironrack/ramdisk/vmlinuz", "Kernel of the ramdisk."),
     initrd: defaulted(absolutePath, "/usr/lib/ironrack/ramdisk/initrd", "Initial RAM disk with the agent."),
+    arm64_kernel: optional(
+      absolutePath,
+      "/usr/lib/ironrack/ramdisk-arm64/vmlinuz",
+      "Kernel of a ramdisk for arm64, such as a build of ironic-python-agent; nodes whose property cpu_arch is aarch64 boot it.",
+    ),
+    arm64_initrd: optional(
+      absolutePath,
+      "/usr/lib/ironrack/ramdisk-arm64/initrd",
+      "Initial RAM disk for arm64, with arm64_kernel.",
+    ),
     kernel_arguments: defaulted(freeText, "", "Added to the ramdisk's kernel command line."),
     console: defaulted(freeText, "ttyS0,115200n8", "Console of the ramdisk's kernel; empty: the kernel's own choice."),
   }),

@@ -2,7 +2,7 @@ import type { Ipv4Address, MacAddress } from "../core/brand.ts";
 import { assertNever } from "../core/fault.ts";
 import { type Ipv6Address, isIpv6Address } from "../core/ipv6-address.ts";
 import { stringProperty } from "../core/json.ts";
-import type { Firmware, Processor } from "./boot-firmware.ts";
+import { type Firmware, type Processor, processorOfCpuArch, runsOn } from "./boot-firmware.ts";
 import { capability } from "./capabilities.ts";
 import type { BootScript } from "./boot-script.ts";
 import { appendedArguments, ramdiskKernelArguments } from "./kernel-arguments.ts";
@@ -42,7 +42,10 @@ export const defaultLoaders: readonly Loader[] = [
 ];
 
 /** Debian's shim, which starts GRUB from beside it; GRUB asks for `grub/grub.cfg-01-MAC`. */
-export const defaultSignedLoaders: readonly Loader[] = [{ platform: "efi", processor: "x86_64", file: "shimx64.efi" }];
+export const defaultSignedLoaders: readonly Loader[] = [
+  { platform: "efi", processor: "x86_64", file: "shimx64.efi" },
+  { platform: "efi", processor: "arm64", file: "shimaa64.efi" },
+];
 
 /** Programs of Debian's package memtest86+, by their names below /loader/. */
 export const memoryTests = { bios: "memtest86+x64.bin", efi: "memtest86+x64.efi" } as const;
@@ -170,9 +173,8 @@ function firstFile(query: BootQuery, script: BootScript, reason: string): Networ
   const { firmware, mac, node, services, policy } = query;
   if (firmware.program === "system")
     return { kind: "silent", reason: `${reason}; asked by an operating system, not by firmware` };
-  const ramdisk = script.kind === "linux" && script.of === "ramdisk";
-  if (ramdisk && firmware.processor !== null && !policy.ramdisks.includes(firmware.processor))
-    return { kind: "silent", reason: `${reason}; no ramdisk for ${firmware.processor}` };
+  const obstacle = script.kind === "linux" && script.of === "ramdisk" ? ramdiskObstacle(query) : null;
+  if (obstacle !== null) return { kind: "silent", reason: `${reason}; ${obstacle}` };
   const secure = wantsSecureBoot(node);
   if (secure && script.kind !== "linux")
     return { kind: "silent", reason: `${reason}; not under Secure Boot, where GRUB cannot start it` };
@@ -181,6 +183,12 @@ function firstFile(query: BootQuery, script: BootScript, reason: string): Networ
   if (firmware.program === "ipxe" && firmware.http) {
     const file = `${http}/boot/${scriptName(mac)}`;
     return { ...byHttp, file, vendorClass: null, reason: `${reason}; iPXE gets its script` };
+  }
+  if (firmware.program === "u-boot") {
+    if (script.kind !== "linux") return { kind: "silent", reason: `${reason}; U-Boot starts kernels only` };
+    const file = uBootConfigName(mac);
+    const why = `${reason}; U-Boot gets a PXELINUX configuration`;
+    return { kind: "file", file, by: "tftp", server: services.address, vendorClass: null, reason: why };
   }
   if (firmware.program === "uefi-http" && script.kind === "iso") {
     return { ...byHttp, file: script.url, vendorClass: "HTTPClient", reason: `${reason}; the firmware loads it` };
@@ -212,14 +220,34 @@ function wantsSecureBoot(node: Node | undefined): boolean {
   return node !== undefined && isTrue(capability(node, "secure_boot"));
 }
 
+/**
+ * The processor that the node's ramdisk is for. Not what its firmware says: GRUB, PXELINUX and iPXE, which ask for the
+ * script, do not say it, and all must get the same.
+ */
+function ramdiskProcessor(node: Node | undefined): Processor | null {
+  const told = node === undefined ? undefined : stringProperty(node.properties, "cpu_arch");
+  return told === undefined ? "x86_64" : processorOfCpuArch(told);
+}
+
+/** Why this firmware is not sent to the ramdisk; null: it is. */
+function ramdiskObstacle({ node, firmware, policy }: BootQuery): string | null {
+  const ramdisk = ramdiskProcessor(node);
+  const own = ownFile(node, "deploy_kernel") !== undefined;
+  if (ramdisk === null || !(own || policy.ramdisks.includes(ramdisk)))
+    return `no ramdisk for the node's cpu_arch${ramdisk === null ? "" : `, ${ramdisk}`}`;
+  if (firmware.processor === null || runsOn(ramdisk, firmware.processor)) return null;
+  return `no ramdisk for ${firmware.processor}: by its cpu_arch the node is ${ramdisk}`;
+}
+
 function ramdiskScript(query: BootQuery): BootScript {
   const { mac, node, services, policy } = query;
   const http = httpRoot(query);
+  const folder = ramdiskProcessor(node) === "arm64" ? "ramdisk/arm64" : "ramdisk";
   return {
     kind: "linux",
     of: "ramdisk",
-    kernel: ownFile(node, "deploy_kernel") ?? `${http}/ramdisk/kernel`,
-    initrd: ownFile(node, "deploy_ramdisk") ?? `${http}/ramdisk/initrd`,
+    kernel: ownFile(node, "deploy_kernel") ?? `${http}/${folder}/kernel`,
+    initrd: ownFile(node, "deploy_ramdisk") ?? `${http}/${folder}/initrd`,
     arguments: ramdiskKernelArguments({
       node,
       mac,
@@ -280,6 +308,14 @@ function ownFile(node: Node | undefined, key: "deploy_kernel" | "deploy_ramdisk"
 /** `52-54-00-12-34-56.ipxe` */
 export function scriptName(mac: MacAddress): string {
   return `${mac.replaceAll(":", "-")}.ipxe`;
+}
+
+/**
+ * What U-Boot's `dhcp` loads, and beside which its `pxe get` looks for `pxelinux.cfg/01-MAC`. Without a file it would take
+ * no server's address for TFTP.
+ */
+function uBootConfigName(mac: MacAddress): string {
+  return `pxelinux.cfg/01-${mac.replaceAll(":", "-")}`;
 }
 
 /** `52-54-00-12-34-56.iso`: the instance's ISO, where it is a file on the appliance. */

@@ -16,13 +16,14 @@ import { type BootDirectory, type BootSettings, findMachine, planFor, servicesAt
 import { isSameSecret } from "./boot-secret.ts";
 import { entryScriptText } from "./boot-script.ts";
 import { bootText } from "./boot-text.ts";
+import { type RamdiskFiles, ramdiskPath } from "./ramdisk-files.ts";
 
 export interface BootContentOptions {
   readonly clock: Clock;
   readonly store: BootDirectory & { readonly leases: AddressOwners };
   readonly boot: BootSettings;
   readonly files: BootFiles;
-  readonly ramdisk: { readonly kernel: string; readonly initrd: string };
+  readonly ramdisk: RamdiskFiles;
   /** Where the ISOs lie that nodes may name by path. */
   readonly isoDirectories: readonly string[];
 }
@@ -68,8 +69,8 @@ export class BootContents {
 
   async #find(path: string, request: IncomingMessage): Promise<BootFile | null> {
     const { files, ramdisk } = this.#options;
-    if (path === "/ramdisk/kernel") return await files.openPath(ramdisk.kernel);
-    if (path === "/ramdisk/initrd") return await files.openPath(ramdisk.initrd);
+    const ramdiskFile = ramdiskPath(ramdisk, path.slice(1));
+    if (ramdiskFile !== undefined) return await files.openPath(ramdiskFile);
     if (path.startsWith("/loader/")) return await files.open(path.slice("/loader/".length));
     if (path === "/boot.ipxe") return this.#rendered(entryScriptText(rootAsAsked(request)));
     const [, secret, owner] = OWN_ISO.exec(path) ?? [];

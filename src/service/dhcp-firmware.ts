@@ -41,12 +41,24 @@ export function firmwareOf(signs: FirmwareSigns): Firmware {
   if (vendorClass.startsWith("HTTPClient")) return { ...described, program: "uefi-http", http: true, https: true };
   if (vendorClass.startsWith("PXEClient"))
     return { ...described, program: "pxe", http: row?.by === "http", https: false };
+  if (vendorClass.startsWith("U-Boot")) return { ...uBoot(vendorClass, signs.architectures?.[0]), program: "u-boot" };
   return systemFirmware;
 }
 
 /** What the log says of it; undefined for an operating system. */
 export function firmwareWord(firmware: Firmware): string | undefined {
   return firmware.program === "system" ? undefined : `${firmware.program} ${firmware.architecture}`;
+}
+
+/**
+ * U-Boot's own command `dhcp`; its EFI boot poses as PXE and is taken for that. Many boards leave out option 93, and x86
+ * calls itself a BIOS there, which it is not.
+ * @source U-Boot 2023.01 net/bootp.c; net/Kconfig, BOOTP_VCI_STRING and BOOTP_PXE_CLIENTARCH
+ */
+function uBoot(vendorClass: string, number: number | undefined): Omit<Firmware, "program"> {
+  const row = number === undefined ? undefined : clientArchitectures.get(number);
+  const processor = row?.processor ?? (vendorClass === "U-Boot.armv8" ? "arm64" : null);
+  return { platform: "other", processor, architecture: row?.name ?? vendorClass, http: false, https: false };
 }
 
 function isIpxe(signs: FirmwareSigns): boolean {

@@ -26,7 +26,7 @@ function byTftp(url: string, services: BootServices): string {
 function commands(script: BootScript, services: BootServices): readonly GrubCommand[] {
   switch (script.kind) {
     case "local-disk":
-      return [{ kind: "chain-from-disk", file: "/EFI/BOOT/BOOTX64.EFI" }, { kind: "exit" }];
+      return [{ kind: "chain-from-disk" }, { kind: "exit" }];
     case "linux":
       return [
         { kind: "linux", url: byTftp(script.kernel, services), arguments: script.arguments },

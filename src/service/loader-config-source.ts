@@ -9,6 +9,7 @@ import type { BootFiles } from "./boot-files.ts";
 import { type BootDirectory, type BootSettings, findMachine, planFor, servicesAt } from "./boot-lookup.ts";
 import type { TemplateFormat } from "../domain/boot-template.ts";
 import { bootText } from "./boot-text.ts";
+import { type RamdiskFiles, ramdiskPath } from "./ramdisk-files.ts";
 import type { TftpSource } from "./tftp-service.ts";
 
 /** How each loader names the configuration of one machine, and what is in it. */
@@ -41,12 +42,12 @@ export function loaderConfigSource(parts: {
   readonly boot: BootSettings;
   readonly clock: Clock;
   readonly files: BootFiles;
-  readonly ramdisk: { readonly kernel: string; readonly initrd: string };
+  readonly ramdisk: RamdiskFiles;
 }): TftpSource {
   return async ({ file, server }) => {
     const name = rootedName(file) ?? "";
-    if (name === "ramdisk/kernel") return await parts.files.openPath(parts.ramdisk.kernel);
-    if (name === "ramdisk/initrd") return await parts.files.openPath(parts.ramdisk.initrd);
+    const ramdiskFile = ramdiskPath(parts.ramdisk, name);
+    if (ramdiskFile !== undefined) return await parts.files.openPath(ramdiskFile);
     const text = name === GRUB_ENTRY_NAME ? GRUB_ENTRY : configText(name, parts, servicesAt(parts.boot, server));
     if (text === null) return null;
     const bytes = Buffer.from(text);

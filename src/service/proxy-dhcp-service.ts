@@ -97,7 +97,9 @@ export class ProxyDhcpService implements AsyncDisposable {
     // On port 67 a REQUEST speaks to the server whose address is taken; on 4011 some firmware asks by INFORM.
     const asks =
       door === "discover" ? client.type === "discover" : client.type === "request" || client.type === "inform";
-    if (!asks || client.firmware.program === "system" || client.mac === null) return;
+    // U-Boot takes the first offer that comes, also one without an address, and would end here.
+    const { program } = client.firmware;
+    if (!asks || program === "system" || program === "u-boot" || client.mac === null) return;
     const { mac, firmware } = client;
     const known = findMachine(store, mac);
     const plan = planFor(known, boot, { mac, firmware, services: servicesAt(boot, link.address) });

@@ -6,6 +6,12 @@ export function packageVersion(name: string): string {
   return `${name} ${execFileSync("dpkg-query", ["-W", "-f", "${Version}", name], { encoding: "utf8" })}`;
 }
 
+/** Of a client that is unpacked and not installed: what apt-get gives now. */
+export function unpackedVersion(name: string): string {
+  const told = execFileSync("apt-cache", ["show", "--no-all-versions", name], { encoding: "utf8" });
+  return `${name} ${/^Version: (.*)$/m.exec(told)?.[1]}`;
+}
+
 const IPV4 = 0x0800;
 const IPV6 = 0x86dd;
 const UDP = 17;

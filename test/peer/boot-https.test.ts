@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { CertificateAuthority } from "../certificates.ts";
 import { BootLab, SERVER } from "./boot-lab.ts";
-import { fetched, firmwareOvmf, machine, TAP } from "./boot-machine.ts";
+import { fetched, firmwareOvmf, machine, NO_PXE, TAP } from "./boot-machine.ts";
 import { IPV6, LAYOUT, ONLY_IPV6, routerAdvertisements, SERVER6 } from "./ipv6-lab.ts";
 
 const MAC = "52:54:00:79:00:7a";
@@ -128,10 +128,9 @@ for (const family of chosen) {
     await using _router = family === "IPv6" ? routerAdvertisements(lab) : null;
     const authorities = join(trusted.directory, "ca.esl");
     writeFileSync(authorities, signatureList(readFileSync(trusted.ca, "utf8")));
-    const noPxe = ["IPv4", "IPv6"].flatMap((one) => ["-fw_cfg", `name=opt/org.tianocore/${one}PXESupport,string=no`]);
     await using _qemu = machine(lab, `virtio-net-pci,netdev=net0,mac=${MAC},bootindex=1,romfile=`, [
       ...firmwareOvmf(lab),
-      ...noPxe,
+      ...NO_PXE,
       "-fw_cfg",
       `name=etc/edk2/https/cacerts,file=${authorities}`,
     ]);

@@ -129,6 +129,24 @@ export class BootLab implements AsyncDisposable {
     return await this.enclosure.run("site", argv);
   }
 
+  /**
+   * systemd-networkd for `eth0` with these lines of its configuration; its log goes to `log`. Its state lies in a place of
+   * its own, and of a /sys that it cannot write to it concludes that there is no udev to wait for.
+   */
+  async networkd(lines: readonly string[], log: string): Promise<Child> {
+    const file = this.script("eth0.network", `${["[Match]", "Name=eth0", ...lines].join("\n")}\n`);
+    await this.client(["mkdir", "-p", "/run/systemd"]);
+    await this.client(["mount", "-t", "tmpfs", "tmpfs", "/run/systemd"]);
+    await this.client(["mkdir", "-p", "/run/systemd/network", "/run/systemd/netif"]);
+    await this.client(["cp", file, "/run/systemd/network/10-eth0.network"]);
+    await this.client(["chown", "-R", "systemd-network:", "/run/systemd/netif"]);
+    await this.client(["mount", "-o", "remount,bind,ro", "/sys"]);
+    return this.enclosure.spawn("site", ["/usr/lib/systemd/systemd-networkd"], {
+      logFile: log,
+      env: { SYSTEMD_LOG_LEVEL: "debug", SYSTEMD_LOG_TARGET: "console" },
+    });
+  }
+
   /** A script that a DHCP client calls; it appends its environment to `file`, sets the address, and says what happened. */
   script(name: string, text: string): string {
     const path = join(this.directory, name);

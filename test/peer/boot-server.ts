@@ -70,6 +70,8 @@ export interface BootServerOptions {
   };
   /** Options by code, in hexadecimal digits. */
   readonly otherOptions?: readonly (readonly [number, string])[];
+  /** false: another server serves the same network. */
+  readonly authoritative?: boolean;
   readonly leaseTime_s: number;
   /** Clients without an address are answered by unicast unless they ask for broadcast. */
   readonly unicast: boolean;
@@ -79,6 +81,7 @@ export interface BootServerOptions {
     readonly mac: string;
     readonly bootTarget: BootTarget;
     readonly secureBoot?: boolean;
+    readonly cpuArch?: string;
     readonly instanceInfo?: JsonObject;
     /** Properties of the volume target that it boots from, and its name there. */
     readonly volume?: JsonObject;
@@ -93,6 +96,7 @@ export interface BootServerOptions {
   readonly tftpRoot: string | null;
   readonly kernel: string;
   readonly initrd: string;
+  readonly arm64Ramdisk?: { readonly kernel: string; readonly initrd: string };
   readonly kernelArguments: string;
   readonly httpPort: number;
   /** Boot HTTP over TLS as well, and who is given its URLs. */
@@ -125,8 +129,11 @@ async function main(options: BootServerOptions): Promise<void> {
   );
   const log = tracedLog(untraced, { trace: new BootTrace({ clock }), ports: store.ports });
   await store.commit((tx) => {
-    options.nodes.forEach(({ mac, bootTarget, secureBoot, instanceInfo = {}, volume, initiator }, at) => {
-      const properties = secureBoot === true ? { capabilities: "boot_mode:uefi,secure_boot:true" } : {};
+    options.nodes.forEach(({ mac, bootTarget, secureBoot, cpuArch, instanceInfo = {}, volume, initiator }, at) => {
+      const properties = {
+        ...(secureBoot === true ? { capabilities: "boot_mode:uefi,secure_boot:true" } : {}),
+        ...(cpuArch === undefined ? {} : { cpu_arch: cpuArch }),
+      };
       const interfaces = volume === undefined ? {} : { storage: "external" };
       const node = aNode(at, { bootTarget, properties, instanceInfo, interfaces });
       tx.nodes.put(node);
@@ -140,6 +147,7 @@ async function main(options: BootServerOptions): Promise<void> {
   const boot = bootSettings({
     policy: {
       discovery: options.discovery,
+      ramdisks: ["x86_64" as const, ...(options.arm64Ramdisk === undefined ? [] : ["arm64" as const])],
       httpsFor: options.tls?.for ?? [],
       kernelArguments: options.kernelArguments,
     },
@@ -149,6 +157,7 @@ async function main(options: BootServerOptions): Promise<void> {
     ipv6: { host: null, apiAddress: address },
   });
   const { ipv6 } = options;
+  const ramdisk = { kernel: options.kernel, initrd: options.initrd, arm64: options.arm64Ramdisk ?? null };
   const owners = addressOwners(store);
   const files = scope.use(
     new BootFiles({ clock, named: new Map(Object.entries(options.loaders)), root: options.tftpRoot }),
@@ -160,7 +169,7 @@ async function main(options: BootServerOptions): Promise<void> {
       store: { nodes: store.nodes, ports: store.ports, volumes: store.volumes, leases: owners },
       boot,
       files,
-      ramdisk: { kernel: options.kernel, initrd: options.initrd },
+      ramdisk,
       isoDirectories: options.isoDirectories ?? [],
       listen: [options.address, ...(ipv6 === undefined ? [] : [ipv6.address])].flatMap((one) => [
         { address: one, port: options.httpPort, identity: null },
@@ -186,10 +195,7 @@ async function main(options: BootServerOptions): Promise<void> {
       leases: owners,
       links: tftpLinks,
       // A file that somebody put there goes before one that is made.
-      sources: [
-        ({ file }) => files.open(file),
-        loaderConfigSource({ store, boot, clock, files, ramdisk: { kernel: options.kernel, initrd: options.initrd } }),
-      ],
+      sources: [({ file }) => files.open(file), loaderConfigSource({ store, boot, clock, files, ramdisk })],
       limits: {
         blksize: 1468,
         windowsize: 64,
@@ -263,7 +269,7 @@ async function dhcpService(
       },
     ],
     subnets: subnetsOf(options, address),
-    authoritative: true,
+    authoritative: options.authoritative ?? true,
     rapidCommit: false,
     serveUnknown: true,
     offerTime: seconds(60),

@@ -174,20 +174,8 @@ test("dhcpcd gets a lease under its DUID, rebinds it and releases it", async () 
 
 test("systemd-networkd gets a lease under its DUID with its options, and releases it", async () => {
   await using lab = await BootLab.open();
-  const network = "[Match]\nName=eth0\n[Network]\nDHCP=ipv4\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n";
-  const file = lab.script("eth0.network", network);
-  // Its state goes to a place of its own; of a /sys that it cannot write to it concludes that there is no udev to wait for.
-  await lab.client(["mkdir", "-p", "/run/systemd"]);
-  await lab.client(["mount", "-t", "tmpfs", "tmpfs", "/run/systemd"]);
-  await lab.client(["mkdir", "-p", "/run/systemd/network", "/run/systemd/netif"]);
-  await lab.client(["cp", file, "/run/systemd/network/10-eth0.network"]);
-  await lab.client(["chown", "-R", "systemd-network:", "/run/systemd/netif"]);
-  await lab.client(["mount", "-o", "remount,bind,ro", "/sys"]);
   const log = join(lab.directory, "networkd.log");
-  const networkd = lab.enclosure.spawn("site", ["/usr/lib/systemd/systemd-networkd"], {
-    logFile: log,
-    env: { SYSTEMD_LOG_LEVEL: "debug", SYSTEMD_LOG_TARGET: "console" },
-  });
+  const networkd = await lab.networkd(["[Network]", "DHCP=ipv4", "LinkLocalAddressing=no", "IPv6AcceptRA=no"], log);
   const ack = await lab.logged((line) => line["answer"] === "ack");
   await lab.until(() => readFileSync(log, "utf8").includes("DHCPv4 address"), "networkd's word of its address");
   const shown = await lab.client(["ip", "-4", "-o", "addr", "show", "dev", "eth0"]);
@@ -277,6 +265,46 @@ test("of forty clients at once each gets an address of its own", async () => {
   const addresses = output(lab).flatMap((line) => (line.startsWith("bound") ? [/ip=(\S+)/.exec(line)?.[1]] : []));
   assert.equal(addresses.length, 40);
   assert.equal(new Set(addresses).size, 40);
+});
+
+test("two servers on one wire: who took the other's offer is left alone, also when it comes back with that lease", async () => {
+  await using lab = await BootLab.open({ authoritative: false }, [
+    "ip link add w0 type veth peer name other0 netns site",
+    "ip link set w0 master br0 up",
+    "ip -n site addr add 10.79.0.2/24 dev other0",
+    "ip -n site link set other0 up",
+  ]);
+  await using _other = lab.enclosure.spawn("site", [
+    "dnsmasq",
+    "-k",
+    "-p",
+    "0",
+    "--conf-file=/dev/null",
+    "--user=root",
+    "--no-ping",
+    "-i",
+    "other0",
+    "--dhcp-range=10.79.0.200,10.79.0.220,1h",
+    `--dhcp-leasefile=${join(lab.directory, "other")}`,
+  ]);
+  const script = lab.script("dhclient.sh", DHCLIENT_SCRIPT.replace("OUT", join(lab.directory, "events")));
+  const files = ["-sf", script, "-lf", join(lab.directory, "leases"), "-pf", join(lab.directory, "pid")];
+  const dhclient = async (refuses: string, ...act: readonly string[]): Promise<unknown> => {
+    const config = lab.script("dhclient.conf", `reject ${refuses}; initial-interval 1; backoff-cutoff 2;\n`);
+    return await lab.client(["dhclient", "-4", ...act, "-q", "-cf", config, ...files, "eth0"]);
+  };
+  await dhclient(SERVER, "-1");
+  await dhclient(SERVER, "-x");
+  await dhclient(SERVER, "-1"); // INIT-REBOOT with the other's lease
+  await dhclient(SERVER, "-r");
+  assert.ok(output(lab).some((line) => /^REBOOT ip=10\.79\.0\.2[012]\d .* serverid=10\.79\.0\.2$/.test(line)));
+  const silences = lab.lines().flatMap((line) => (line["event"] === "dhcp.silent" ? [String(line["reason"])] : []));
+  assert.ok(silences.some((reason) => reason === "the client took the offer of 10.79.0.2"));
+  assert.ok(silences.some((reason) => reason.startsWith("init-reboot: ")));
+  assert.ok(lab.answers().every((line) => line["answer"] === "offer"));
+  await dhclient("10.79.0.2", "-1");
+  assert.match(output(lab).at(-1) ?? "", new RegExp(`^BOUND ip=10\\.79\\.0\\.1\\d\\d .* serverid=${SERVER}$`));
+  await dhclient("10.79.0.2", "-r");
 });
 
 /** A network behind the site's side: `far`, with a client on c0, reached through the router and relay at 10.80.0.1. */

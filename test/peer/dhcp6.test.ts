@@ -140,21 +140,18 @@ test("dhcpcd gets a lease with Rapid Commit, in two messages", async () => {
 
 test("systemd-networkd gets a lease, and the address on its interface", async () => {
   await using lab = await BootLab.open({ ipv6: IPV6 }, LAYOUT);
-  const network =
-    "[Match]\nName=eth0\n[Network]\nDHCP=ipv6\nLinkLocalAddressing=ipv6\nIPv6AcceptRA=no\n[DHCPv6]\nWithoutRA=solicit\n";
-  const file = lab.script("eth0.network", network);
-  await lab.client(["mkdir", "-p", "/run/systemd"]);
-  await lab.client(["mount", "-t", "tmpfs", "tmpfs", "/run/systemd"]);
-  await lab.client(["mkdir", "-p", "/run/systemd/network", "/run/systemd/netif"]);
-  await lab.client(["cp", file, "/run/systemd/network/10-eth0.network"]);
-  await lab.client(["chown", "-R", "systemd-network:", "/run/systemd/netif"]);
-  await lab.client(["mount", "-o", "remount,bind,ro", "/sys"]);
-  await using _networkd = lab.enclosure.spawn("site", ["/usr/lib/systemd/systemd-networkd"], {
-    logFile: join(lab.directory, "networkd.log"),
-    env: { SYSTEMD_LOG_LEVEL: "debug", SYSTEMD_LOG_TARGET: "console" },
-  });
+  const log = join(lab.directory, "networkd.log");
+  const lines = [
+    "[Network]",
+    "DHCP=ipv6",
+    "LinkLocalAddressing=ipv6",
+    "IPv6AcceptRA=no",
+    "[DHCPv6]",
+    "WithoutRA=solicit",
+  ];
+  await using _networkd = await lab.networkd(lines, log);
   const reply = await lab.logged((line) => line["answer"] === "reply");
-  const shown = (): string => readFileSync(join(lab.directory, "networkd.log"), "utf8");
+  const shown = (): string => readFileSync(log, "utf8");
   await lab.until(() => shown().includes(String(reply["address"])), "networkd's word of its address");
 });
 

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import type { Child } from "../rack/child.ts";
 import { BootLab, SERVER, SERVER_PORT_HTTP } from "./boot-lab.ts";
-import { consoleSays, fetched, firmwareOvmf, machine, TAP } from "./boot-machine.ts";
+import { consoleSays, fetched, firmwareOvmf, machine, NO_PXE, TAP } from "./boot-machine.ts";
 import { unpackedPackage } from "./unpacked-package.ts";
 
 const MAC = "52:54:00:79:00:77";
@@ -65,13 +65,9 @@ test("OVMF's own PXE gets snponly.efi by TFTP, which gets its script, kernel and
 
 test("OVMF's HTTP boot gets snponly.efi by its URL, which gets its script, kernel and initrd", async () => {
   await using lab = await BootLab.open({ nodes: [{ mac: MAC, bootTarget: "ramdisk" }], kernel: UEFI_KERNEL }, TAP);
-  const noPxe = ["IPv4", "IPv6"].flatMap((family) => [
-    "-fw_cfg",
-    `name=opt/org.tianocore/${family}PXESupport,string=no`,
-  ]);
   await using _qemu = machine(lab, `virtio-net-pci,netdev=net0,mac=${MAC},bootindex=1,romfile=`, [
     ...firmwareOvmf(lab),
-    ...noPxe,
+    ...NO_PXE,
   ]);
   await fetched(lab, "/ramdisk/initrd", 200);
   await fetched(lab, "/loader/snponly.efi", 1);

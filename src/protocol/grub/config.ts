@@ -6,8 +6,8 @@ export type GrubCommand =
   | { readonly kind: "echo"; readonly text: string }
   | { readonly kind: "linux"; readonly url: string; readonly arguments: readonly string[] }
   | { readonly kind: "initrd"; readonly url: string }
-  /** The first file system that has the file becomes the root, and the file is started. */
-  | { readonly kind: "chain-from-disk"; readonly file: string }
+  /** What UEFI starts from a disk without a boot entry: the first file system that has it becomes the root, and it is started. */
+  | { readonly kind: "chain-from-disk" }
   | { readonly kind: "boot" }
   | { readonly kind: "exit" };
 
@@ -22,6 +22,11 @@ export function grubPath(url: string): string {
   return parts === null ? url : `(${parts[1]},${parts[2]})${parts[3]}`;
 }
 
+/** @source UEFI 2.10 table 3-2 for the names */
+const CHAIN_FROM_DISK = `loader=/EFI/BOOT/BOOTX64.EFI
+if [ "$grub_cpu" = arm64 ]; then loader=/EFI/BOOT/BOOTAA64.EFI; fi
+if search --no-floppy --set=root --file $loader; then chainloader $loader; boot; fi`;
+
 function line(command: GrubCommand): string {
   switch (command.kind) {
     case "comment":
@@ -33,7 +38,7 @@ function line(command: GrubCommand): string {
     case "initrd":
       return `initrd ${grubWord(grubPath(command.url))}`;
     case "chain-from-disk":
-      return `if search --no-floppy --set=root --file ${grubWord(command.file)}; then chainloader ${grubWord(command.file)}; boot; fi`;
+      return CHAIN_FROM_DISK;
     case "boot":
       return "boot";
     case "exit":

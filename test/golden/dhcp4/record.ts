@@ -7,8 +7,16 @@ import { join, resolve } from "node:path";
 import { decodeMessage } from "../../../src/protocol/dhcp4/message.ts";
 import { readOption } from "../../../src/protocol/dhcp4/options.ts";
 import { BootLab } from "../../peer/boot-lab.ts";
-import { firmwareOvmf, machine, TAP } from "../../peer/boot-machine.ts";
-import { hexLines, packageVersion, udpPayloads } from "../capture.ts";
+import {
+  armMachine,
+  firmwareAavmf,
+  firmwareOvmf,
+  machine,
+  NO_PXE,
+  TAP,
+  uBootMachine,
+} from "../../peer/boot-machine.ts";
+import { hexLines, packageVersion, udpPayloads, unpackedVersion } from "../capture.ts";
 
 const MAC = "52:54:00:79:00:77";
 const NIC = `virtio-net-pci,netdev=net0,mac=${MAC},bootindex=1`;
@@ -19,6 +27,8 @@ interface Recording {
   readonly client: () => string;
   readonly how: string;
   readonly tap: boolean;
+  /** Of the node, where it is not x86-64: EDK2 passes over offers without a boot file. */
+  readonly cpuArch?: string;
   readonly run: (lab: BootLab) => Promise<void>;
 }
 
@@ -129,6 +139,63 @@ const recordings: readonly Recording[] = [
     },
   },
   {
+    name: "systemd-networkd",
+    client: () => packageVersion("systemd"),
+    how: "systemd-networkd with DHCP=ipv4 and its own DUID, SIGTERM (release)",
+    tap: false,
+    run: async (lab) => {
+      const log = join(lab.directory, "networkd.log");
+      const lines = ["[Network]", "DHCP=ipv4", "LinkLocalAddressing=no", "IPv6AcceptRA=no"];
+      const networkd = await lab.networkd(lines, log);
+      await lab.until(() => readFileSync(log, "utf8").includes("DHCPv4 address"), "networkd's address");
+      await networkd.stop();
+    },
+  },
+  {
+    name: "aavmf-pxe",
+    client: () => unpackedVersion("qemu-efi-aarch64"),
+    how: "QEMU virt (arm64), virtio-net-pci without ROM: UEFI PXE over IPv4",
+    tap: true,
+    cpuArch: "aarch64",
+    run: async (lab) => {
+      await using _qemu = armMachine(lab, NIC_WITHOUT_ROM, firmwareAavmf(lab, ""));
+      await lab.logged((line) => line["answer"] === "ack" && String(line["firmware"]).startsWith("pxe"), 120);
+    },
+  },
+  {
+    name: "aavmf-http",
+    client: () => unpackedVersion("qemu-efi-aarch64"),
+    how: "QEMU virt (arm64), virtio-net-pci without ROM, PXE off: UEFI HTTP boot over IPv4",
+    tap: true,
+    cpuArch: "aarch64",
+    run: async (lab) => {
+      await using _qemu = armMachine(lab, NIC_WITHOUT_ROM, [...firmwareAavmf(lab, ""), ...NO_PXE]);
+      await lab.logged((line) => line["answer"] === "ack" && String(line["firmware"]).startsWith("uefi-http"), 200);
+    },
+  },
+  {
+    name: "u-boot",
+    client: () => unpackedVersion("u-boot-qemu"),
+    how: "QEMU virt (arm64), e1000, qemu_arm64/u-boot.bin: dhcp",
+    tap: true,
+    cpuArch: "aarch64",
+    run: async (lab) => {
+      await using _qemu = uBootMachine(lab, `e1000,netdev=net0,mac=${MAC},romfile=`, "dhcp");
+      await untilAcks(lab, 1, 60);
+    },
+  },
+  {
+    name: "u-boot-efi",
+    client: () => unpackedVersion("u-boot-qemu"),
+    how: "QEMU virt (arm64), e1000, qemu_arm64/u-boot.bin: run bootcmd_dhcp, the second DHCP in it",
+    tap: true,
+    cpuArch: "aarch64",
+    run: async (lab) => {
+      await using _qemu = uBootMachine(lab, `e1000,netdev=net0,mac=${MAC},romfile=`, "run bootcmd_dhcp");
+      await untilAcks(lab, 2, 60);
+    },
+  },
+  {
     name: "perfdhcp",
     client: () => packageVersion("kea-admin"),
     how: "perfdhcp -4 -l 10.79.0.9 -r 2 -p 2 10.79.0.1: as a relay",
@@ -143,8 +210,9 @@ const recordings: readonly Recording[] = [
 
 /** What the recording is for: which of the client's messages are kept. */
 function belongs(name: string, vendorClass: string | undefined, ipxe: boolean): boolean {
-  if (name === "ovmf-pxe") return !ipxe && vendorClass?.startsWith("PXEClient") === true;
-  if (name === "ovmf-http") return vendorClass?.startsWith("HTTPClient") === true;
+  if (name === "u-boot-efi") return vendorClass?.startsWith("PXEClient") === true;
+  if (name === "ovmf-pxe" || name === "aavmf-pxe") return !ipxe && vendorClass?.startsWith("PXEClient") === true;
+  if (name === "ovmf-http" || name === "aavmf-http") return vendorClass?.startsWith("HTTPClient") === true;
   if (name === "ipxe-snponly-uefi") return ipxe;
   return true;
 }
@@ -152,12 +220,22 @@ function belongs(name: string, vendorClass: string | undefined, ipxe: boolean): 
 async function record(recording: Recording, directory: string): Promise<void> {
   const loaders: Readonly<Record<string, string>> =
     recording.name === "ovmf-http" ? {} : { "snponly.efi": "/usr/lib/ipxe/snponly.efi" };
-  await using lab = await BootLab.open(
-    { nodes: [{ mac: MAC, bootTarget: "ramdisk" }], loaders },
-    recording.tap ? TAP : [],
-  );
+  const { cpuArch } = recording;
+  const node = { mac: MAC, bootTarget: "ramdisk" as const, ...(cpuArch === undefined ? {} : { cpuArch }) };
+  // The lab serves no ramdisk for arm64; that it is named is enough.
+  const arm64Ramdisk = { kernel: "/dev/null", initrd: "/dev/null" };
+  await using lab = await BootLab.open({ nodes: [node], loaders, arm64Ramdisk }, recording.tap ? TAP : []);
   const pcap = join(lab.directory, "dump");
-  const dump = lab.enclosure.spawn("rack", ["tcpdump", "-i", "br0", "-U", "-s", "0", "-w", pcap, "udp port 67"]);
+  const dump = lab.enclosure.spawn("rack", [
+    "tcpdump",
+    "-i",
+    "br0",
+    "-U",
+    "--immediate-mode",
+    "-w",
+    pcap,
+    "udp port 67",
+  ]);
   while (!existsSync(pcap) || statSync(pcap).size === 0) await lab.wait(0.05);
   await recording.run(lab);
   await lab.wait(0.5);

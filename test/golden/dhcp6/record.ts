@@ -70,6 +70,21 @@ const recordings: readonly Recording[] = [
     },
   },
   {
+    name: "systemd-networkd",
+    client: () => packageVersion("systemd"),
+    how: "systemd-networkd with DHCP=ipv6 and WithoutRA=solicit, SIGTERM (RELEASE)",
+    machine: false,
+    program: "system",
+    run: async (lab) => {
+      const lines = ["[Network]", "DHCP=ipv6", "LinkLocalAddressing=ipv6", "IPv6AcceptRA=no"];
+      const log = join(lab.directory, "networkd.log");
+      const networkd = await lab.networkd([...lines, "[DHCPv6]", "WithoutRA=solicit"], log);
+      const reply = await lab.logged((line) => line["answer"] === "reply");
+      await lab.until(() => readFileSync(log, "utf8").includes(String(reply["address"])), "networkd's address");
+      await networkd.stop();
+    },
+  },
+  {
     name: "ovmf-pxe",
     client: () => packageVersion("ovmf"),
     how: "QEMU virtio-net-pci without ROM under OVMF: UEFI PXE over IPv6, with router advertisements (M flag)",
@@ -92,7 +107,16 @@ async function record(recording: Recording, directory: string): Promise<void> {
   const layout = recording.machine ? [...TAP, ...LAYOUT, ...ONLY_IPV6] : LAYOUT;
   await using lab = await BootLab.open(options, layout);
   const pcap = join(lab.directory, "dump");
-  const dump = lab.enclosure.spawn("rack", ["tcpdump", "-i", "br0", "-U", "-s", "0", "-w", pcap, "udp port 547"]);
+  const dump = lab.enclosure.spawn("rack", [
+    "tcpdump",
+    "-i",
+    "br0",
+    "-U",
+    "--immediate-mode",
+    "-w",
+    pcap,
+    "udp port 547",
+  ]);
   await lab.wait(1);
   await recording.run(lab);
   await lab.wait(0.5);

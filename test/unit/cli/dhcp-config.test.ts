@@ -36,7 +36,7 @@ test("what another server tells each firmware is what the boot plan would have t
           discovery: true,
           loaders,
           signedLoaders: [],
-          ramdisks: ["i386", "x86_64"],
+          ramdisks: ["x86_64"],
           httpsFor: [],
           kernelArguments: "",
           debug: false,

@@ -18,7 +18,7 @@ const policy: BootPolicy = {
   discovery: false,
   loaders: defaultLoaders,
   signedLoaders: defaultSignedLoaders,
-  ramdisks: ["i386", "x86_64", "arm64"],
+  ramdisks: ["x86_64", "arm64"],
   httpsFor: [],
   kernelArguments: "console=ttyS0",
   debug: false,
@@ -69,15 +69,48 @@ function file(boot: BootPlan): string {
 
 test("the first file of a machine that is to boot the ramdisk follows its firmware", () => {
   const ramdisk = { bootTarget: "ramdisk" } as const;
+  const arm64 = { ...ramdisk, properties: { cpu_arch: "aarch64" } };
   assert.equal(file(plan(bios, ramdisk)), "undionly.kpxe");
   assert.equal(file(plan(uefi, ramdisk)), "snponly.efi");
-  assert.equal(file(plan({ ...uefi, processor: "arm64" }, ramdisk)), "snponly-arm64.efi");
+  assert.equal(file(plan({ ...uefi, processor: "arm64" }, arm64)), "snponly-arm64.efi");
   assert.equal(file(plan(ipxe, ramdisk)), SCRIPT);
   assert.equal(file(plan({ ...ipxe, platform: "bios", processor: "i386" }, ramdisk)), SCRIPT);
   assert.equal(
     file(plan({ ...uefi, program: "uefi-http", http: true }, ramdisk)),
     "http://10.0.0.1:8080/loader/snponly.efi",
   );
+});
+
+test("a node's cpu_arch says which ramdisk it boots, and firmware for another processor is not sent to it", () => {
+  const arm64: Partial<Node> = { bootTarget: "ramdisk", properties: { cpu_arch: "aarch64" } };
+  const armFirmware = { ...uefi, processor: "arm64" as const, architecture: "ARM 64-bit UEFI" };
+  // GRUB, PXELINUX and iPXE do not say what they run on when they ask for their script.
+  for (const firmware of [armFirmware, ipxe]) {
+    const { script } = plan(firmware, arm64);
+    assert.ok(script.kind === "linux" && script.kernel === "http://10.0.0.1:8080/ramdisk/arm64/kernel");
+    assert.equal(script.initrd, "http://10.0.0.1:8080/ramdisk/arm64/initrd");
+  }
+  assert.match(file(plan(armFirmware, { bootTarget: "ramdisk" })), /^silent: .*no ramdisk for arm64: .* x86_64$/);
+  assert.match(file(plan(uefi, arm64)), /^silent: .*no ramdisk for x86_64: .* arm64$/);
+  assert.match(
+    file(plan(uefi, { bootTarget: "ramdisk", properties: { cpu_arch: "ppc64le" } })),
+    /^silent: .*no ramdisk for the node's cpu_arch$/,
+  );
+  const without = { policy: { ...policy, ramdisks: ["x86_64" as const] } };
+  assert.match(file(plan(armFirmware, arm64, without)), /^silent: .*no ramdisk for the node's cpu_arch, arm64$/);
+  const own = { ...arm64, driverInfo: { deploy_kernel: "http://10.0.0.9/kernel" } };
+  assert.equal(file(plan(armFirmware, own, without)), "snponly-arm64.efi");
+});
+
+test("U-Boot gets its configuration's name for a kernel, and nothing for what it cannot start", () => {
+  const uBoot: Firmware = { ...bios, program: "u-boot", platform: "other", processor: "arm64" };
+  const arm64 = { properties: { cpu_arch: "aarch64" } };
+  const ramdisk = plan(uBoot, { ...arm64, bootTarget: "ramdisk" });
+  assert.equal(file(ramdisk), "pxelinux.cfg/01-52-54-00-00-00-07");
+  assert.equal(ramdisk.network.kind === "file" && ramdisk.network.by, "tftp");
+  const iso = { ...arm64, bootTarget: "network", instanceInfo: { boot_iso: "http://10.0.0.9/live.iso" } } as const;
+  assert.match(file(plan(uBoot, iso)), /^silent: .*U-Boot starts kernels only$/);
+  assert.match(file(plan(uBoot, { ...arm64, bootTarget: "disk" })), /^silent: .*its own disk$/);
 });
 
 test("UEFI HTTP boot takes a URL only with option 60 — UEFI 2.10 §24.7.3", () => {
@@ -95,6 +128,10 @@ test("firmware without a loader, and operating systems, get an address and no fi
     file(plan({ ...uefi, processor: "riscv64", architecture: "RISC-V 64-bit UEFI" }, { bootTarget: "ramdisk" })),
     /^silent: .*no ramdisk for riscv64/,
   );
+  const armFirmware = { ...uefi, processor: "arm64" as const, architecture: "ARM 64-bit UEFI" };
+  const arm64: Partial<Node> = { bootTarget: "ramdisk", properties: { cpu_arch: "aarch64" } };
+  const loaders = defaultLoaders.filter(({ processor }) => processor !== "arm64");
+  assert.match(file(plan(armFirmware, arm64, { policy: { ...policy, loaders } })), /no loader for ARM 64-bit UEFI/);
   assert.match(file(plan({ ...uefi, program: "system" }, { bootTarget: "ramdisk" })), /^silent: .*operating system/);
 });
 
@@ -106,10 +143,14 @@ test("a machine with the capability secure_boot gets the signed loader, and noth
     file(plan(uefi, { bootTarget: "ramdisk", instanceInfo: { capabilities: { secure_boot: "true" } } })),
     "shimx64.efi",
   );
-  assert.match(
-    file(plan({ ...uefi, processor: "arm64", architecture: "ARM 64-bit UEFI" }, secure("secure_boot:true"))),
-    /no loader/,
-  );
+  const arm64 = {
+    bootTarget: "ramdisk",
+    properties: { capabilities: "secure_boot:true", cpu_arch: "aarch64" },
+  } as const;
+  const armFirmware = { ...uefi, processor: "arm64" as const };
+  assert.equal(file(plan(armFirmware, arm64)), "shimaa64.efi");
+  const signedLoaders = defaultSignedLoaders.filter(({ processor }) => processor !== "arm64");
+  assert.match(file(plan(armFirmware, arm64, { policy: { ...policy, signedLoaders } })), /no loader/);
 });
 
 test("a machine that is to boot its disk, or that nothing is ordered for, is not disturbed by any service", () => {

@@ -48,7 +48,7 @@ async function open(identity: ServerIdentity | null = null): Promise<Rig> {
       store,
       boot: bootSettings(),
       files: scope.use(new BootFiles({ clock, named: new Map(), root: null })),
-      ramdisk: { kernel, initrd },
+      ramdisk: { kernel, initrd, arm64: null },
       isoDirectories: [],
       listen: [{ address: "127.0.0.1", port: 0, identity }],
       mostConnections: 64,

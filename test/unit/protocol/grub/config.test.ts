@@ -8,6 +8,13 @@ test("a URL becomes the path that GRUB knows it by", () => {
   assert.equal(grubPath("/vmlinuz"), "/vmlinuz");
 });
 
+test("what UEFI starts from a disk is named for the processor that GRUB runs on", () => {
+  const lines = renderGrubConfig([{ kind: "chain-from-disk" }]).split("\n");
+  assert.equal(lines[0], "loader=/EFI/BOOT/BOOTX64.EFI");
+  assert.equal(lines[1], 'if [ "$grub_cpu" = arm64 ]; then loader=/EFI/BOOT/BOOTAA64.EFI; fi');
+  assert.match(lines[2] ?? "", /^if search .*--file \$loader; then chainloader \$loader; boot; fi$/);
+});
+
 test("every word is quoted, so that nothing in it is GRUB's", () => {
   const text = renderGrubConfig([
     { kind: "comment", text: "a\nexit" },

@@ -1,0 +1,89 @@
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { BootLab, SERVER, SERVER_PORT_HTTP } from "../peer/boot-lab.ts";
+import { armMachine, consoleSays, firmwareAavmf, NO_PXE, TAP, uBootMachine } from "../peer/boot-machine.ts";
+import type { BootServerOptions } from "../peer/boot-server.ts";
+import { Arm64Packages } from "../peer/unpacked-package.ts";
+
+const MAC = "52:54:00:79:00:7c";
+const NIC = `virtio-net-pci,netdev=net0,mac=${MAC},bootindex=1,romfile=`;
+const packages = new Arm64Packages();
+const own = mkdtempSync(join(tmpdir(), "ironrack-arm64-"));
+after(() => rmSync(own, { recursive: true, force: true }));
+
+/** Debian's loaders for arm64, signed, by the names they ask each other for. */
+const loaders: Readonly<Record<string, string>> = {
+  "shimaa64.efi": join(packages.unpacked("shim-signed"), "usr/lib/shim/shimaa64.efi.signed"),
+  "grubaa64.efi": join(
+    packages.unpacked("grub-efi-arm64-signed"),
+    "usr/lib/grub/arm64-efi-signed/grubnetaa64.efi.signed",
+  ),
+};
+
+/** Debian's kernel with an initrd whose only program says that it runs. */
+function ramdisk(): { readonly kernel: string; readonly initrd: string } {
+  const image = packages.unpacked(packages.dependency("linux-image-cloud-arm64"));
+  const boot = join(image, "boot");
+  const kernel = readdirSync(boot).find((name) => name.startsWith("vmlinuz-")) ?? "";
+  const tree = join(own, "tree");
+  const busybox = join(packages.unpacked("busybox-static"), "bin/busybox");
+  execFileSync("mkdir", ["-p", join(tree, "bin"), join(tree, "proc")]);
+  execFileSync("cp", [busybox, join(tree, "bin")]);
+  const init =
+    "#!/bin/busybox sh\nbusybox mount -t proc proc /proc\necho the ramdisk runs on $(busybox uname -m): $(busybox cat /proc/cmdline)\nbusybox sleep 3600\n";
+  writeFileSync(join(tree, "init"), init, { mode: 0o755 });
+  const initrd = join(own, "initrd");
+  execFileSync("sh", ["-c", `find . | cpio -o -H newc --quiet > ${initrd}`], { cwd: tree });
+  return { kernel: join(boot, kernel), initrd };
+}
+
+const node = { mac: MAC, bootTarget: "ramdisk", cpuArch: "aarch64" } as const;
+const options = {
+  nodes: [{ ...node, secureBoot: true }],
+  loaders,
+  arm64Ramdisk: ramdisk(),
+  kernelArguments: "console=ttyAMA0",
+} satisfies Partial<BootServerOptions>;
+
+/** The kernel that was loaded runs, with the initrd that was loaded, and knows where the API is. */
+async function runs(lab: BootLab): Promise<void> {
+  await consoleSays(lab, /the ramdisk runs on aarch64: .*ipa-api-url=http:\/\/10\.79\.0\.1:6385/, 150);
+}
+
+function told(lab: BootLab): readonly string[] {
+  return [...new Set(lab.answers().map((line) => `${line["firmware"]}: ${line["boot"]}`))];
+}
+
+test("AAVMF with Secure Boot starts the signed shim by PXE, it GRUB, and GRUB the arm64 ramdisk", async () => {
+  await using lab = await BootLab.open(options, TAP);
+  await using _qemu = armMachine(lab, NIC, firmwareAavmf(lab, ".ms"));
+  await runs(lab);
+  assert.deepEqual(told(lab), ["pxe ARM 64-bit UEFI: shimaa64.efi"]);
+});
+
+test("AAVMF's HTTP boot does the same from URLs", async () => {
+  await using lab = await BootLab.open(options, TAP);
+  await using _qemu = armMachine(lab, NIC, [...firmwareAavmf(lab, ""), ...NO_PXE]);
+  await runs(lab);
+  assert.deepEqual(told(lab), [
+    `uefi-http ARM 64-bit UEFI, HTTP: http://${SERVER}:${SERVER_PORT_HTTP}/loader/shimaa64.efi`,
+  ]);
+});
+
+test("U-Boot starts the arm64 ramdisk by its PXELINUX configuration", async () => {
+  await using lab = await BootLab.open({ ...options, nodes: [node] }, TAP);
+  await using _qemu = uBootMachine(lab, `e1000,netdev=net0,mac=${MAC},romfile=`, "dhcp; pxe get && pxe boot");
+  await runs(lab);
+});
+
+test("U-Boot's EFI boot starts GRUB, and GRUB the arm64 ramdisk", async () => {
+  const snponly = { "snponly-arm64.efi": loaders["grubaa64.efi"] ?? "" };
+  await using lab = await BootLab.open({ ...options, nodes: [node], loaders: { ...loaders, ...snponly } }, TAP);
+  await using _qemu = uBootMachine(lab, `e1000,netdev=net0,mac=${MAC},romfile=`, "run bootcmd_dhcp");
+  await runs(lab);
+  assert.ok(told(lab).includes("pxe ARM 64-bit UEFI: snponly-arm64.efi"));
+});

@@ -1,0 +1,58 @@
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { test } from "node:test";
+import { MalformedFault } from "../../../../src/core/fault.ts";
+import { negotiate } from "../../../../src/protocol/tftp/negotiation.ts";
+import { decodeTftp, encodeTftp, type TftpPacket } from "../../../../src/protocol/tftp/packet.ts";
+
+// build/test/unit/protocol/tftp → the sources' test/golden
+const directory = resolve(import.meta.dirname, "../../../../../test/golden/tftp");
+
+function golden(name: string): Uint8Array {
+  const lines = readFileSync(join(directory, name), "utf8")
+    .split("\n")
+    .filter((line) => !line.startsWith("#"));
+  return Uint8Array.from(Buffer.from(lines.join("").replaceAll(" ", ""), "hex"));
+}
+
+function request(name: string): Extract<TftpPacket, { readonly kind: "rrq" | "wrq" }> {
+  const packet = decodeTftp(golden(name));
+  assert.ok(packet.kind === "rrq");
+  return packet;
+}
+
+const names = readdirSync(directory).filter((name) => name.endsWith(".hex"));
+
+for (const name of names) {
+  test(`${name} decodes, encodes to the same bytes, and cut at any length is read or refused`, () => {
+    const bytes = golden(name);
+    const again = Buffer.from(encodeTftp(request(name))).toString("latin1");
+    // Modes and options are the same in any case.
+    assert.equal(again.toLowerCase(), Buffer.from(bytes).toString("latin1").toLowerCase());
+    for (let length = 0; length < bytes.length; length += 1) {
+      try {
+        decodeTftp(bytes.subarray(0, length));
+      } catch (error) {
+        assert.ok(error instanceof MalformedFault, `${length}: ${String(error)}`);
+      }
+    }
+  });
+}
+
+/** File, and what is answered for one of 5000 bytes. */
+const ANSWERS: readonly (readonly [string, string, string])[] = [];
+for (const [name, file, answer] of ANSWERS) {
+  test(`${name} asks for ${file} and is answered: ${answer === "" ? "its first block" : answer}`, () => {
+    const { file: asked, options } = request(name);
+    const limits = { blksize: 1468, windowsize: 64 };
+    const answered = [...negotiate(options, { limits, size: 5000 }).answer].map(
+      ([option, value]) => `${option} ${value}`,
+    );
+    assert.deepEqual([asked, answered.join(", ")], [file, answer]);
+  });
+}
+
+test("every recorded request has its answer told here", () => {
+  assert.deepEqual(ANSWERS.map(([name]) => name).sort(), [...names].sort());
+});

@@ -1,5 +1,8 @@
 import { execFileSync } from "node:child_process";
+import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
 import { ByteReader } from "../../src/core/byte-reader.ts";
+import type { BootLab } from "../peer/boot-lab.ts";
 
 /** Of the recorded client, for the file's provenance. */
 export function packageVersion(name: string): string {
@@ -16,8 +19,49 @@ const IPV4 = 0x0800;
 const IPV6 = 0x86dd;
 const UDP = 17;
 
+/** A client that is recorded. */
+export interface Client {
+  readonly name: string;
+  /** Package and version. */
+  readonly client: () => string;
+  readonly how: string;
+}
+
+/** The UDP payloads to this port that crossed the lab's wire while `run` did. */
+export async function captured(lab: BootLab, port: number, run: () => Promise<void>): Promise<readonly Uint8Array[]> {
+  const pcap = join(lab.directory, "dump");
+  const tcpdump = ["tcpdump", "-i", "br0", "-U", "--immediate-mode", "-w", pcap, `udp port ${port}`];
+  const dump = lab.enclosure.spawn("rack", tcpdump);
+  while (!existsSync(pcap) || statSync(pcap).size === 0) await lab.wait(0.05);
+  await run();
+  await lab.wait(0.5);
+  await dump.stop();
+  return udpPayloads(readFileSync(pcap), port);
+}
+
+/** `what` is what the packet is, `file` its file's name without the ending. */
+export function writeGolden(directory: string, file: string, what: string, from: Client, bytes: Uint8Array): void {
+  const head = `# ${from.client()}; ${what}\n# ${from.how}\n`;
+  writeFileSync(join(directory, `${file}.hex`), `${head}${hexLines(bytes)}\n`);
+}
+
+/** Records all clients, or the one that the command line names, into the directory that it names. */
+export async function recordAll<C extends Client>(
+  clients: readonly C[],
+  directory: string,
+  record: (client: C, directory: string) => Promise<Iterable<string>>,
+): Promise<void> {
+  const into = resolve(process.argv[2] ?? directory);
+  const only = process.argv[3];
+  for (const client of clients) {
+    if (only !== undefined && only !== client.name) continue;
+    const kept = await record(client, into);
+    process.stdout.write(`${client.name}: ${[...kept].join(", ")}\n`);
+  }
+}
+
 /** UDP payloads to this port in a pcap file of Ethernet frames. */
-export function udpPayloads(pcap: Uint8Array, port: number): readonly Uint8Array[] {
+function udpPayloads(pcap: Uint8Array, port: number): readonly Uint8Array[] {
   const reader = new ByteReader(pcap);
   reader.skip("header", 24);
   const found: Uint8Array[] = [];
@@ -53,7 +97,7 @@ function passIpHeader(frame: ByteReader, type: number): boolean {
   return isUdp;
 }
 
-export function hexLines(bytes: Uint8Array): string {
+function hexLines(bytes: Uint8Array): string {
   const lines: string[] = [];
   for (let at = 0; at < bytes.length; at += 16) {
     lines.push(

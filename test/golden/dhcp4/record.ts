@@ -2,8 +2,8 @@
  * Records what real DHCP clients send: `node build/test/golden/dhcp4/record.js [DIRECTORY]`, as root. Each client runs in
  * the lab of the peer tests beside tcpdump; the first message of each type becomes a file of hex with its provenance.
  */
-import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { decodeMessage } from "../../../src/protocol/dhcp4/message.ts";
 import { readOption } from "../../../src/protocol/dhcp4/options.ts";
 import { BootLab } from "../../peer/boot-lab.ts";
@@ -16,16 +16,13 @@ import {
   TAP,
   uBootMachine,
 } from "../../peer/boot-machine.ts";
-import { hexLines, packageVersion, udpPayloads, unpackedVersion } from "../capture.ts";
+import { captured, type Client, packageVersion, recordAll, unpackedVersion, writeGolden } from "../capture.ts";
 
 const MAC = "52:54:00:79:00:77";
 const NIC = `virtio-net-pci,netdev=net0,mac=${MAC},bootindex=1`;
 const NIC_WITHOUT_ROM = `${NIC},romfile=`;
 
-interface Recording {
-  readonly name: string;
-  readonly client: () => string;
-  readonly how: string;
+interface Recording extends Client {
   readonly tap: boolean;
   /** Of the node, where it is not x86-64: EDK2 passes over offers without a boot file. */
   readonly cpuArch?: string;
@@ -217,7 +214,7 @@ function belongs(name: string, vendorClass: string | undefined, ipxe: boolean): 
   return true;
 }
 
-async function record(recording: Recording, directory: string): Promise<void> {
+async function record(recording: Recording, directory: string): Promise<Iterable<string>> {
   const loaders: Readonly<Record<string, string>> =
     recording.name === "ovmf-http" ? {} : { "snponly.efi": "/usr/lib/ipxe/snponly.efi" };
   const { cpuArch } = recording;
@@ -225,23 +222,8 @@ async function record(recording: Recording, directory: string): Promise<void> {
   // The lab serves no ramdisk for arm64; that it is named is enough.
   const arm64Ramdisk = { kernel: "/dev/null", initrd: "/dev/null" };
   await using lab = await BootLab.open({ nodes: [node], loaders, arm64Ramdisk }, recording.tap ? TAP : []);
-  const pcap = join(lab.directory, "dump");
-  const dump = lab.enclosure.spawn("rack", [
-    "tcpdump",
-    "-i",
-    "br0",
-    "-U",
-    "--immediate-mode",
-    "-w",
-    pcap,
-    "udp port 67",
-  ]);
-  while (!existsSync(pcap) || statSync(pcap).size === 0) await lab.wait(0.05);
-  await recording.run(lab);
-  await lab.wait(0.5);
-  await dump.stop();
   const kept = new Set<string>();
-  for (const bytes of udpPayloads(readFileSync(pcap), 67)) {
+  for (const bytes of await captured(lab, 67, () => recording.run(lab))) {
     const { op, options } = decodeMessage(bytes);
     if (op !== "request") continue; // a relay is answered on the same port
     if (
@@ -253,14 +235,9 @@ async function record(recording: Recording, directory: string): Promise<void> {
       type === "request" && readOption(options, "serverIdentifier") === undefined ? "request-renewing" : type;
     if (kept.has(state)) continue;
     kept.add(state);
-    const head = `# ${recording.client()}; ${state}\n# ${recording.how}\n`;
-    writeFileSync(join(directory, `${recording.name}-${state}.hex`), `${head}${hexLines(bytes)}\n`);
+    writeGolden(directory, `${recording.name}-${state}`, state, recording, bytes);
   }
-  process.stdout.write(`${recording.name}: ${[...kept].join(", ")}\n`);
+  return kept;
 }
 
-const directory = resolve(process.argv[2] ?? "test/golden/dhcp4");
-const only = process.argv[3];
-for (const recording of recordings) {
-  if (only === undefined || only === recording.name) await record(recording, directory);
-}
+await recordAll(recordings, "test/golden/dhcp4", record);

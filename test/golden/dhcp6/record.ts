@@ -2,20 +2,17 @@
  * Records what real DHCPv6 clients send: `node build/test/golden/dhcp6/record.js DIRECTORY [NAME]`, as root. Each client
  * runs in the lab of the peer tests beside tcpdump; the first message of each type becomes a file of hex with its provenance.
  */
-import { readFileSync, writeFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { BootLab } from "../../peer/boot-lab.ts";
 import { firmwareOvmf, machine, TAP } from "../../peer/boot-machine.ts";
 import { IPV6, LAYOUT, ONLY_IPV6, routerAdvertisements } from "../../peer/ipv6-lab.ts";
 import { readClient6, unpack } from "../../../src/service/dhcp6-client.ts";
-import { hexLines, packageVersion, udpPayloads } from "../capture.ts";
+import { captured, type Client, packageVersion, recordAll, writeGolden } from "../capture.ts";
 
 const MAC = "52:54:00:79:00:77";
 
-interface Recording {
-  readonly name: string;
-  readonly client: () => string;
-  readonly how: string;
+interface Recording extends Client {
   readonly machine: boolean;
   /** Which of the messages on the wire are meant. */
   readonly program: "system" | "pxe" | "ipxe";
@@ -102,40 +99,20 @@ const recordings: readonly Recording[] = [
   },
 ];
 
-async function record(recording: Recording, directory: string): Promise<void> {
+async function record(recording: Recording, directory: string): Promise<Iterable<string>> {
   const options = { nodes: [{ mac: MAC, bootTarget: "ramdisk" as const }], ipv6: { ...IPV6, rapidCommit: true } };
   const layout = recording.machine ? [...TAP, ...LAYOUT, ...ONLY_IPV6] : LAYOUT;
   await using lab = await BootLab.open(options, layout);
-  const pcap = join(lab.directory, "dump");
-  const dump = lab.enclosure.spawn("rack", [
-    "tcpdump",
-    "-i",
-    "br0",
-    "-U",
-    "--immediate-mode",
-    "-w",
-    pcap,
-    "udp port 547",
-  ]);
-  await lab.wait(1);
-  await recording.run(lab);
-  await lab.wait(0.5);
-  await dump.stop();
   const kept = new Set<string>();
-  for (const bytes of udpPayloads(readFileSync(pcap), 547)) {
+  for (const bytes of await captured(lab, 547, () => recording.run(lab))) {
     const delivered = unpack(bytes);
     if (delivered === null || readClient6(delivered, "fe80::1").firmware.program !== recording.program) continue;
     const { type } = delivered.message;
     if (kept.has(type)) continue;
     kept.add(type);
-    const head = `# ${recording.client()}; ${type}\n# ${recording.how}\n`;
-    writeFileSync(join(directory, `${recording.name}-${type}.hex`), `${head}${hexLines(bytes)}\n`);
+    writeGolden(directory, `${recording.name}-${type}`, type, recording, bytes);
   }
-  process.stdout.write(`${recording.name}: ${[...kept].join(", ")}\n`);
+  return kept;
 }
 
-const directory = resolve(process.argv[2] ?? "test/golden/dhcp6");
-const only = process.argv[3];
-for (const recording of recordings) {
-  if (only === undefined || only === recording.name) await record(recording, directory);
-}
+await recordAll(recordings, "test/golden/dhcp6", record);

@@ -2,23 +2,19 @@
  * Records how real TFTP clients ask: `node build/test/golden/tftp/record.js [DIRECTORY] [NAME]`, as root. Each client runs in
  * the lab of the peer tests beside tcpdump; of its requests the first with each set of options becomes a file of hex.
  */
-import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { decodeTftp } from "../../../src/protocol/tftp/packet.ts";
 import { BootLab, SERVER } from "../../peer/boot-lab.ts";
 import { firmwareOvmf, machine, TAP, uBootMachine } from "../../peer/boot-machine.ts";
 import type { BootServerOptions } from "../../peer/boot-server.ts";
 import { unpackedPackage } from "../../peer/unpacked-package.ts";
-import { hexLines, packageVersion, udpPayloads, unpackedVersion } from "../capture.ts";
+import { captured, type Client, packageVersion, recordAll, unpackedVersion, writeGolden } from "../capture.ts";
 
 const MAC = "52:54:00:79:00:77";
 const NIC = `virtio-net-pci,netdev=net0,mac=${MAC},bootindex=1,romfile=`;
 const IPXE = "/usr/lib/ipxe/ipxe.lkrn";
 
-interface Recording {
-  readonly name: string;
-  readonly client: () => string;
-  readonly how: string;
+interface Recording extends Client {
   /** The names that the client itself asks for; others are another program's before it. */
   readonly own: RegExp;
   readonly loaders?: () => Readonly<Record<string, string>>;
@@ -147,7 +143,7 @@ function signedLoaders(): Readonly<Record<string, string>> {
   };
 }
 
-async function record(recording: Recording, directory: string): Promise<void> {
+async function record(recording: Recording, directory: string): Promise<Iterable<string>> {
   const { loaders } = recording;
   const lab = await BootLab.open(
     {
@@ -159,37 +155,17 @@ async function record(recording: Recording, directory: string): Promise<void> {
     TAP,
   );
   await using _ = lab;
-  const pcap = join(lab.directory, "dump");
-  const dump = lab.enclosure.spawn("rack", [
-    "tcpdump",
-    "-i",
-    "br0",
-    "-U",
-    "--immediate-mode",
-    "-w",
-    pcap,
-    "udp port 69",
-  ]);
-  while (!existsSync(pcap) || statSync(pcap).size === 0) await lab.wait(0.05);
-  await recording.run(lab);
-  await lab.wait(0.5);
-  await dump.stop();
   const kept = new Set<string>();
-  for (const bytes of udpPayloads(readFileSync(pcap), 69)) {
+  for (const bytes of await captured(lab, 69, () => recording.run(lab))) {
     const packet = decodeTftp(bytes);
     if (packet.kind !== "rrq" || !recording.own.test(packet.file)) continue;
     const options = [...packet.options.keys()].join(" ");
     if (kept.has(options)) continue;
     kept.add(options);
     const name = `${recording.name}${kept.size === 1 ? "" : `-${kept.size}`}`;
-    const head = `# ${recording.client()}; RRQ\n# ${recording.how}\n`;
-    writeFileSync(join(directory, `${name}.hex`), `${head}${hexLines(bytes)}\n`);
+    writeGolden(directory, name, "RRQ", recording, bytes);
   }
-  process.stdout.write(`${recording.name}: ${[...kept].map((options) => `[${options}]`).join(", ")}\n`);
+  return kept;
 }
 
-const directory = resolve(process.argv[2] ?? "test/golden/tftp");
-const only = process.argv[3];
-for (const recording of recordings) {
-  if (only === undefined || only === recording.name) await record(recording, directory);
-}
+await recordAll(recordings, "test/golden/tftp", record);

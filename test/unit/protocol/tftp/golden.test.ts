@@ -41,7 +41,19 @@ for (const name of names) {
 }
 
 /** File, and what is answered for one of 5000 bytes. */
-const ANSWERS: readonly (readonly [string, string, string])[] = [];
+const ANSWERS: readonly (readonly [string, string, string])[] = [
+  ["atftp.hex", "file", "tsize 5000, timeout 3, blksize 1468, windowsize 16"],
+  ["busybox.hex", "file", "blksize 1024, tsize 5000"],
+  ["curl.hex", "file", "tsize 5000, blksize 1468, timeout 6"],
+  ["grub.hex", "/grub/grub.cfg", "blksize 1024, tsize 5000"],
+  ["ipxe.hex", "undionly.kpxe", "blksize 1432, tsize 5000"],
+  ["ovmf-pxe.hex", "snponly.efi", "tsize 5000, blksize 1468, windowsize 4"],
+  ["ovmf-pxe-2.hex", "snponly.efi", "blksize 1468, windowsize 4"],
+  ["pxelinux.hex", "ldlinux.c32", "tsize 5000, blksize 1408"],
+  ["shim.hex", "grubx64.efi", "blksize 512, windowsize 4"],
+  ["tftp-hpa.hex", "file", ""],
+  ["u-boot.hex", "pxelinux.cfg/01-52-54-00-79-00-77", "timeout 5, blksize 1468"],
+];
 for (const [name, file, answer] of ANSWERS) {
   test(`${name} asks for ${file} and is answered: ${answer === "" ? "its first block" : answer}`, () => {
     const { file: asked, options } = request(name);

@@ -178,6 +178,8 @@ function firstFile(query: BootQuery, script: BootScript, reason: string): Networ
   const secure = wantsSecureBoot(node);
   if (secure && script.kind !== "linux")
     return { kind: "silent", reason: `${reason}; not under Secure Boot, where GRUB cannot start it` };
+  if (secure && firmware.program === "uefi-http")
+    return { kind: "silent", reason: `${reason}; not by HTTP under Secure Boot, as the signed GRUB cannot; by PXE` };
   const http = httpRoot(query);
   const byHttp = { kind: "file", by: "http", server: services.address } as const;
   if (firmware.program === "ipxe" && firmware.http) {

@@ -149,6 +149,10 @@ test("a machine with the capability secure_boot gets the signed loader, and noth
   } as const;
   const armFirmware = { ...uefi, processor: "arm64" as const };
   assert.equal(file(plan(armFirmware, arm64)), "shimaa64.efi");
+  assert.match(
+    file(plan({ ...uefi, program: "uefi-http", http: true }, secure("secure_boot:true"))),
+    /^silent: .*not by HTTP under Secure Boot, as the signed GRUB cannot; by PXE$/,
+  );
   const signedLoaders = defaultSignedLoaders.filter(({ processor }) => processor !== "arm64");
   assert.match(file(plan(armFirmware, arm64, { policy: { ...policy, signedLoaders } })), /no loader/);
 });

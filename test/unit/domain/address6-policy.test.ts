@@ -111,6 +111,18 @@ test("in a full pool an enrolled machine gets an address of one that is not, a s
   assert.equal(bench.leases.get(offered)?.mac, OURS);
 });
 
+test("a clock that jumps a year takes no address from who renews it, and gives it to others last", () => {
+  for (const jump of [365 * 86_400_000, -365 * 86_400_000]) {
+    const bench = new Bench();
+    const own = bench.granted({ kind: "request" });
+    bench.wall += jump;
+    for (const client of ["a", "b"])
+      assert.notEqual(bench.granted({ kind: "request", client, mac: STRANGER }), own, `${jump}`);
+    assert.equal(bench.granted({ kind: "renew", addresses: [own] }), own, `${jump}`);
+    assert.equal(bench.leases.get(own)?.expiresAt, bench.wall + 120_000);
+  }
+});
+
 test("an address of another link is NotOnLink for a REQUEST — RFC 8415 §18.3.2, and told with lifetimes of 0 for a RENEW — §18.3.4", () => {
   const bench = new Bench();
   const requested = bench.decide({ kind: "request", addresses: [at("fd99::5")] });

@@ -5,6 +5,7 @@ import { Fault } from "../../src/core/fault.ts";
 import { type JsonObject, stringProperty } from "../../src/core/json.ts";
 import { millis, seconds } from "../../src/core/units.ts";
 import { configDrive } from "../rack/config-drive.ts";
+import type { DemoImage } from "../rack/demo-files.ts";
 import type { Lab } from "../rack/lab.ts";
 import type { RackMachine } from "../rack/virtual-rack.ts";
 
@@ -55,10 +56,10 @@ export class Lead {
     await this.lab.cli.run(["node", verb, this.name, ...options]);
   }
 
-  deployOptions(checksum = this.lab.image.sha256): readonly string[] {
+  deployOptions(image: DemoImage = this.lab.image): readonly string[] {
     const drive = join(this.lab.rack.directory, `${this.name}.config-drive.json`);
     writeFileSync(drive, configDrive({ hostName: this.hostName, publicKey: this.lab.publicKey }), { mode: 0o600 });
-    return ["--image-source", this.lab.image.path, "--image-checksum", `sha256:${checksum}`, "--config-drive", drive];
+    return ["--image-source", image.path, "--image-checksum", `sha256:${image.sha256}`, "--config-drive", drive];
   }
 
   async node(): Promise<JsonObject> {

@@ -1,10 +1,13 @@
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { promisify } from "node:util";
 import { type JsonObject, stringProperty } from "../../src/core/json.ts";
 import { millis, seconds } from "../../src/core/units.ts";
+import { type DemoImage, digestOf } from "../rack/demo-files.ts";
 import { type Lab, openLab } from "../rack/lab.ts";
 import { SITE_ACCOUNT } from "../rack/virtual-rack.ts";
 import { clock, Lead, PATIENCE } from "./lead.ts";
@@ -89,7 +92,7 @@ rule(
       await lab.cli.run(["node", "manage", lead.name, "--wait", "--timeout", "120"]);
       await lab.cli.run(["node", "provide", lead.name, "--wait", "--timeout", "60"]);
     }
-    await bios.begin("deploy", bios.deployOptions("0".repeat(64)));
+    await bios.begin("deploy", bios.deployOptions({ ...lab.image, sha256: "0".repeat(64) }));
     using deadline = clock.deadline(PATIENCE);
     await bios.reaches("deploy failed", deadline);
     assert.match(await bios.lastError(), /fetch_image.*sha256/is);
@@ -128,11 +131,12 @@ rule("what is no command is answered where it can be, counted, and disturbs noth
 });
 
 rule(
-  "deploy survives kill -9 while it waits for a heartbeat, kill -9 while the image streams, and a broker that goes away",
+  "deploy, also of a converted image, survives kill -9 while it waits for a heartbeat, kill -9 while the image streams, and a broker that goes away",
   async () => {
     using deadline = clock.deadline(PATIENCE);
     const leads = [bios, uefi];
-    for (const lead of leads) await lead.begin("deploy", lead.deployOptions());
+    await bios.begin("deploy", bios.deployOptions());
+    await uefi.begin("deploy", uefi.deployOptions(await asVmdk(lab.image)));
     for (const lead of leads) await lead.reaches("wait call-back", deadline);
 
     await lab.daemon.kill9();
@@ -188,6 +192,13 @@ rule("the site has every event, in order, whatever was killed in between", async
     assert.equal(mine.findLast((event) => event["type"] === "node.state")?.["data"] !== undefined, true);
   }
 });
+
+/** The same disk as a vmdk image, which the daemon has to convert. */
+async function asVmdk(image: DemoImage): Promise<DemoImage> {
+  const path = join(lab.rack.directory, "debian.vmdk");
+  await promisify(execFile)("qemu-img", ["convert", "-f", "qcow2", "-O", "vmdk", image.path, path]);
+  return { path, sha256: await digestOf(path) };
+}
 
 /** Until the image is being written to the machine, and some of it is safe there. */
 async function streams(lead: Lead, deadline: { readonly signal: AbortSignal }): Promise<void> {

@@ -34,9 +34,14 @@ export async function findImage(): Promise<DemoImage> {
   if (!existsSync(path)) {
     throw new Fault("not-found", "demo.image", `there is no demonstration image ${path}: run bash test/setup.sh image`);
   }
+  return { path: resolve(path), sha256: await digestOf(path) };
+}
+
+/** The file's sha256. */
+export async function digestOf(path: string): Promise<string> {
   const hash = createHash("sha256");
   await pipeline(createReadStream(path), hash);
-  return { path: resolve(path), sha256: hash.digest("hex") };
+  return hash.digest("hex");
 }
 
 /** What the recipe calls the product of its present sources. */

@@ -11,8 +11,8 @@ import { nginxArgv } from "./nginx.ts";
 
 /**
  * HTTP servers side by side over loopback: 1 GiB and 64 MiB, 1 connection and 32, the bodies dropped in the client's
- * kernel; and the processor time of each. nginx with sendfile and one worker, as ours has one sender; Node's own streams
- * as ironrack had them before the addon sent. The servers take turns; the middle of the rounds counts.
+ * kernel; and the processor time of each. nginx with sendfile and a worker for each processor; Node's own streams as ironrack
+ * had them before the addon sent. The servers take turns; the middle of the rounds counts.
  */
 const SERVER = "127.0.0.1";
 const PORT = 8080;

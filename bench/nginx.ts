@@ -2,12 +2,12 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { unpackedPackage } from "../test/peer/unpacked-package.ts";
 
-/** nginx with sendfile and one worker that is the process itself; `locations` is the server's part of its configuration. */
+/** nginx with sendfile and a worker for each processor, as Debian sets it up; `locations` is the server's part of its configuration. */
 export function nginxArgv(directory: string, listen: string, locations: string): readonly string[] {
   const config = join(directory, "nginx.conf");
   writeFileSync(
     config,
-    `daemon off; master_process off; worker_processes 1; pid ${directory}/nginx.pid; error_log ${directory}/error.log;
+    `daemon off; user root; worker_processes auto; pid ${directory}/nginx.pid; error_log ${directory}/error.log;
 events { worker_connections 1024; }
 http {
   access_log ${directory}/access.log; sendfile on; tcp_nopush on; keepalive_requests 100000;

@@ -32,7 +32,7 @@ export function readCertificate(
   const files = { https_cert_file: certFile, https_key_file: keyFile };
   const problem: Problem = (key, message) =>
     void problems.push({ at: { file: files[key], line: 1, column: 1 }, key: `boot.${key}`, message });
-  const cert = readText(certFile, "https_cert_file", problem);
+  const cert = readText(certFile, (code) => problem("https_cert_file", `cannot be read: ${code}`));
   const own = cert === undefined ? undefined : parseCertificates(cert, problem);
   const key = readKey(keyFile, secrets, problem);
   if (cert === undefined || own === undefined || key === undefined) return { certificate: null, problems };
@@ -92,8 +92,9 @@ function readKey(
   secrets: "needed" | "optional",
   problem: Problem,
 ): { readonly text: string; readonly object: KeyObject } | undefined {
-  if (secrets === "optional" && isDenied(file)) return undefined;
-  const text = readText(file, "https_key_file", problem);
+  const text = readText(file, (code) => {
+    if (secrets === "needed" || !DENIED.has(code)) problem("https_key_file", `cannot be read: ${code}`);
+  });
   if (text === undefined) return undefined;
   if ((statSync(file).mode & 0o007) !== 0)
     problem("https_key_file", "can be read by everybody; it holds a secret: chmod 600");
@@ -110,21 +111,13 @@ function readKey(
   }
 }
 
-function isDenied(file: string): boolean {
-  try {
-    readFileSync(file);
-    return false;
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    return code === "EACCES" || code === "EPERM";
-  }
-}
+const DENIED: ReadonlySet<string> = new Set(["EACCES", "EPERM"]);
 
-function readText(file: string, key: "https_cert_file" | "https_key_file", problem: Problem): string | undefined {
+function readText(file: string, failed: (code: string) => void): string | undefined {
   try {
     return readFileSync(file, "utf8");
   } catch (error) {
-    problem(key, `cannot be read: ${String((error as NodeJS.ErrnoException).code)}`);
+    failed(String((error as NodeJS.ErrnoException).code));
     return undefined;
   }
 }

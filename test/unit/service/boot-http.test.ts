@@ -112,6 +112,21 @@ test("clients that go away in the middle leave no open file and no running answe
   assert.ok(openFiles() <= before + 2, `${before} before, ${openFiles()} now`);
 });
 
+test("a file that becomes shorter cuts the connection that asks for it, also one that would go on", async () => {
+  await using rig = await open();
+  truncateSync(initrd, 100_000_000); // more than the buffers of two sockets hold
+  const answered = await new Promise<IncomingMessage>((resolve, reject) => {
+    const headers = { Connection: "keep-alive" };
+    request({ port: rig.port, path: "/ramdisk/initrd", agent: false, headers }, resolve).on("error", reject).end();
+  });
+  truncateSync(initrd, 10);
+  const cut = new Promise<unknown>((resolve) => answered.on("error", resolve));
+  answered.resume();
+  assert.match(String(await cut), /aborted/);
+  while (rig.http.counters().running > 0) await clock.sleep(millis(1));
+  assert.equal(rig.http.counters().failed, 1);
+});
+
 test("requests that follow each other without waiting are answered in order, each whole", async () => {
   await using rig = await open();
   const before = openFiles();

@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { BootLab, SERVER } from "./boot-lab.ts";
+import { otherDhcpServer } from "./other-dhcp-server.ts";
 
 /** Like every DHCP client's own script, without what touches the rest of the system. */
 const UDHCPC_SCRIPT = `#!/bin/sh
@@ -274,19 +275,7 @@ test("two servers on one wire: who took the other's offer is left alone, also wh
     "ip -n site addr add 10.79.0.2/24 dev other0",
     "ip -n site link set other0 up",
   ]);
-  await using _other = lab.enclosure.spawn("site", [
-    "dnsmasq",
-    "-k",
-    "-p",
-    "0",
-    "--conf-file=/dev/null",
-    "--user=root",
-    "--no-ping",
-    "-i",
-    "other0",
-    "--dhcp-range=10.79.0.200,10.79.0.220,1h",
-    `--dhcp-leasefile=${join(lab.directory, "other")}`,
-  ]);
+  await using _other = otherDhcpServer(lab, "other0");
   const script = lab.script("dhclient.sh", DHCLIENT_SCRIPT.replace("OUT", join(lab.directory, "events")));
   const files = ["-sf", script, "-lf", join(lab.directory, "leases"), "-pf", join(lab.directory, "pid")];
   const dhclient = async (refuses: string, ...act: readonly string[]): Promise<unknown> => {

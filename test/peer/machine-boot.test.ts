@@ -3,9 +3,9 @@ import { copyFileSync, existsSync, readdirSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import type { Child } from "../rack/child.ts";
 import { BootLab, SERVER, SERVER_PORT_HTTP } from "./boot-lab.ts";
 import { consoleSays, fetched, firmwareOvmf, machine, NO_PXE, TAP } from "./boot-machine.ts";
+import { OTHER, otherDhcpServer } from "./other-dhcp-server.ts";
 import { unpackedPackage } from "./unpacked-package.ts";
 
 const MAC = "52:54:00:79:00:77";
@@ -138,32 +138,12 @@ test("an unknown machine is booted into the ramdisk when discovery is on", async
   await fetched(lab, "/ramdisk/initrd", 90);
 });
 
-/** Somebody else's DHCP server on the same wire, which knows nothing of booting. */
-function otherServer(lab: BootLab): Child {
-  return lab.enclosure.spawn("site", [
-    "dnsmasq",
-    "-k",
-    "-p",
-    "0",
-    "--conf-file=/dev/null",
-    "--user=root",
-    "--no-ping",
-    "--dhcp-authoritative",
-    "-i",
-    "eth0",
-    "--dhcp-range=10.79.0.200,10.79.0.220,1h",
-    `--dhcp-leasefile=${join(lab.directory, "other")}`,
-  ]);
-}
-
-const OTHER = ["ip -n site addr add 10.79.0.2/24 dev eth0"];
-
 test("beside another DHCP server, as a proxy: an iPXE ROM has its address from there and its script from us", async () => {
   await using lab = await BootLab.open(
     { proxy: true, nodes: [{ mac: MAC, bootTarget: "ramdisk" }], kernel: BIOS_KERNEL },
     [...TAP, ...OTHER],
   );
-  await using _other = otherServer(lab);
+  await using _other = otherDhcpServer(lab, "eth0");
   await using _qemu = machine(lab, `virtio-net-pci,netdev=net0,mac=${MAC},bootindex=1`, []);
   await fetched(lab, "/ramdisk/initrd", 120);
   const served = await lab.logged((line) => line["event"] === "http.served", 1);
@@ -175,14 +155,14 @@ test("beside another DHCP server, as a proxy: OVMF asks on port 4011 and boots",
     { proxy: true, nodes: [{ mac: MAC, bootTarget: "ramdisk" }], kernel: UEFI_KERNEL },
     [...TAP, ...OTHER],
   );
-  await using _other = otherServer(lab);
+  await using _other = otherDhcpServer(lab, "eth0");
   await using _qemu = machine(lab, `virtio-net-pci,netdev=net0,mac=${MAC},bootindex=1,romfile=`, firmwareOvmf(lab));
   await fetched(lab, "/ramdisk/initrd", 200);
 });
 
 test("as a proxy, a machine that is to boot its disk and a mere DHCP client hear nothing from us", async () => {
   await using lab = await BootLab.open({ proxy: true, nodes: [{ mac: MAC, bootTarget: "disk" }] }, [...TAP, ...OTHER]);
-  await using _other = otherServer(lab);
+  await using _other = otherDhcpServer(lab, "eth0");
   await using _qemu = machine(lab, `virtio-net-pci,netdev=net0,mac=${MAC},bootindex=1`, []);
   await lab.logged((line) => line["event"] === "dhcp.silent", 90);
   await lab.wait(5);

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { BootLab } from "./boot-lab.ts";
-import { TAP, uBootMachine } from "./boot-machine.ts";
+import { consoleSays, TAP, uBootMachine } from "./boot-machine.ts";
+import { OTHER, otherDhcpServer } from "./other-dhcp-server.ts";
 
 const MAC = "52:54:00:79:00:7b";
 /** Of its virtio driver U-Boot 2023.01 gets a wrong MAC address under this QEMU. */
@@ -54,4 +55,13 @@ test("U-Boot of a machine that is to boot its disk gets an address and no file, 
   await using _qemu = uBootMachine(lab, NIC, "dhcp; pxe get; echo next");
   await lab.logged((line) => line["answer"] === "ack", 90);
   assert.deepEqual(told(lab), ["u-boot ARM 64-bit U-Boot: none"]);
+});
+
+test("as a proxy we are silent to U-Boot, which would take an offer without an address", async () => {
+  const options = { proxy: true, nodes: [{ mac: MAC, bootTarget: "ramdisk" as const, cpuArch: "aarch64" }] };
+  await using lab = await BootLab.open({ ...options, arm64Ramdisk: ARM64 }, [...TAP, ...OTHER]);
+  await using _other = otherDhcpServer(lab, "eth0");
+  await using _qemu = uBootMachine(lab, NIC, "dhcp");
+  await consoleSays(lab, /DHCP client bound to address 10\.79\.0\.2[012]\d/, 90);
+  assert.deepEqual(lab.answers(), []);
 });

@@ -50,8 +50,24 @@ function hexOf(byte: number | undefined): string {
 
 export function macAddressFromBytes(bytes: Uint8Array): MacAddress {
   if (bytes.length !== 6) throw invalid("address", `a MAC address has 6 bytes, not ${bytes.length}`);
-  const [a, b, c, d, e, f] = bytes;
-  return `${hexOf(a)}:${hexOf(b)}:${hexOf(c)}:${hexOf(d)}:${hexOf(e)}:${hexOf(f)}` as MacAddress;
+  const [a = 0, b = 0, c = 0, d = 0, e = 0, f = 0] = bytes;
+  const high = (a << 16) | (b << 8) | c;
+  const low = (d << 16) | (e << 8) | f;
+  const at = (low ^ high) & (REMEMBERED - 1);
+  const known = macAddresses[at];
+  if (known !== undefined && known.high === high && known.low === low) return known.address;
+  const address = `${hexOf(a)}:${hexOf(b)}:${hexOf(c)}:${hexOf(d)}:${hexOf(e)}:${hexOf(f)}` as MacAddress;
+  macAddresses[at] = { high, low, address };
+  return address;
+}
+
+/** Addresses named lately, by some of their bits: those of one rack are named again and again, several times in each exchange. */
+const REMEMBERED = 2048;
+const macAddresses: ({ readonly high: number; readonly low: number; readonly address: MacAddress } | undefined)[] = [];
+const ipv4Addresses: ({ readonly value: number; readonly address: Ipv4Address } | undefined)[] = [];
+for (let at = 0; at < REMEMBERED; at += 1) {
+  macAddresses.push(undefined);
+  ipv4Addresses.push(undefined);
 }
 
 export function macAddressToBytes(address: MacAddress): Uint8Array {
@@ -68,7 +84,12 @@ export function parseIpv4Address(text: string, field = "address"): Ipv4Address {
 
 export function ipv4FromNumber(value: number): Ipv4Address {
   if (value === 0) return "0.0.0.0" as Ipv4Address;
-  return `${value >>> 24}.${(value >>> 16) & 255}.${(value >>> 8) & 255}.${value & 255}` as Ipv4Address;
+  const at = (value ^ (value >>> 16)) & (REMEMBERED - 1);
+  const known = ipv4Addresses[at];
+  if (known !== undefined && known.value === value) return known.address;
+  const address = `${value >>> 24}.${(value >>> 16) & 255}.${(value >>> 8) & 255}.${value & 255}` as Ipv4Address;
+  ipv4Addresses[at] = { value, address };
+  return address;
 }
 
 /** The address as an unsigned 32-bit number. */

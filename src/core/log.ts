@@ -35,9 +35,9 @@ export interface Log {
   with(fields: LogFields): Log;
 }
 
-/** What takes whole lines. */
+/** What takes whole lines; an urgent one must not wait. */
 export interface LogStream {
-  write(line: string): void;
+  write(line: string, urgent: boolean): void;
 }
 
 const LEVELS: Readonly<Record<LogLevel, number>> = { debug: 20, info: 30, warn: 40, error: 50 };
@@ -96,7 +96,7 @@ class LineLog implements Log {
     if (LEVELS[level] < least) return;
     const head = `{"level":"${level}","time":"${presentInstant()}"${always},"event":"${event}"`;
     const line = `${head}${fields === undefined ? "" : jsonMembers(fields)}}\n`;
-    stream.write(journal ? SYSLOG[level] + line : line);
+    stream.write(journal ? SYSLOG[level] + line : line, level === "error");
   }
 }
 
@@ -106,7 +106,7 @@ const SYSLOG: Readonly<Record<LogLevel, string>> = { debug: "<7>", info: "<6>", 
  * Lines of one turn of the event loop go out in one write; an error's line at once, with all before it. The end of the
  * process, also by an error that nobody caught, writes what is left.
  */
-function turnStream(base: LogStream): LogStream {
+function turnStream(base: { write(text: string): void }): LogStream {
   let lines = "";
   const flush = (): void => {
     const text = lines;
@@ -115,15 +115,13 @@ function turnStream(base: LogStream): LogStream {
   };
   process.on("exit", flush);
   return {
-    write: (line) => {
+    write: (line, urgent) => {
       if (lines === "") setImmediate(flush);
       lines += line;
-      if (ERROR_LINE.test(line)) flush();
+      if (urgent) flush();
     },
   };
 }
-
-const ERROR_LINE = /^(<3>)?\{"level":"error"/;
 
 /** A log that keeps nothing; for tests that do not look. */
 export const silentLog: Log = { debug() {}, info() {}, warn() {}, error() {}, with: () => silentLog };

@@ -97,18 +97,17 @@ export class BootTrace implements BootTraceReader {
   record(machine: string, node: string | null, event: LogEvent, fields: LogFields): void {
     const found = this.#machine(machine, node);
     this.#seq += 1;
-    found.kept.push({ seq: this.#seq, at: this.#clock.wall().getTime(), event, fields: unshared(fields) });
+    found.kept.push({ seq: this.#seq, at: this.#clock.wallMillis(), event, fields: unshared(fields) });
     if (found.kept.length > this.#limits.steps) found.kept.shift();
     for (const waiter of this.#waiters) if (concerns(waiter.subject, found)) waiter.wake();
   }
 
   /** The machine, moved to the end of its row: it is the one heard of last. */
   #machine(key: string, node: string | null): Machine {
-    const known = this.#enrolled.get(key) ?? this.#strangers.get(key);
-    const machine = known ?? { key, node, kept: [] };
+    const former = this.#enrolled.has(key) ? this.#enrolled : this.#strangers;
+    const machine = former.get(key) ?? { key, node, kept: [] };
     machine.node = node ?? machine.node;
-    this.#enrolled.delete(key);
-    this.#strangers.delete(key);
+    former.delete(key);
     const [row, most] =
       machine.node === null ? [this.#strangers, this.#limits.strangers] : [this.#enrolled, this.#limits.enrolled];
     row.set(key, machine);

@@ -6,7 +6,7 @@ import type { Firmware } from "../domain/boot-firmware.ts";
 import type { ReservationKey } from "../domain/subnet.ts";
 import { type Dhcp4Message, UNSPECIFIED } from "../protocol/dhcp4/message.ts";
 import type { MessageType } from "../protocol/dhcp4/message-type.ts";
-import { dhcpOptions, type OptionBytes, readOption } from "../protocol/dhcp4/options.ts";
+import { dhcpOptions, type OptionBytes, optionReader } from "../protocol/dhcp4/options.ts";
 import { type RelayAgentInformation, readRelayAgentInformation } from "../protocol/dhcp4/relay-agent-information.ts";
 import { firmwareOf } from "./dhcp-firmware.ts";
 
@@ -38,32 +38,49 @@ const IP_AND_UDP = 28;
 /** Over this a datagram would be cut into fragments, which firmware often cannot join. */
 const LARGEST_REPLY = 1472;
 
+const read = {
+  relayAgentInformation: optionReader("relayAgentInformation"),
+  leaseTime: optionReader("leaseTime"),
+  messageType: optionReader("messageType"),
+  clientIdentifier: optionReader("clientIdentifier"),
+  vendorClassIdentifier: optionReader("vendorClassIdentifier"),
+  userClass: optionReader("userClass"),
+  clientSystemArchitecture: optionReader("clientSystemArchitecture"),
+  ipxe: optionReader("ipxe"),
+  hostName: optionReader("hostName"),
+  requestedAddress: optionReader("requestedAddress"),
+  serverIdentifier: optionReader("serverIdentifier"),
+  subnetSelection: optionReader("subnetSelection"),
+  rapidCommit: optionReader("rapidCommit"),
+  maximumMessageSize: optionReader("maximumMessageSize"),
+} as const;
+
 /** @throws MalformedFault when an option that matters is not of its form */
 export function readClient(message: Dhcp4Message): DhcpClient {
   const { options } = message;
-  const relay = readOption(options, "relayAgentInformation");
-  const seconds = readOption(options, "leaseTime");
+  const relay = read.relayAgentInformation(options);
+  const seconds = read.leaseTime(options);
   return {
-    type: readOption(options, "messageType"),
+    type: read.messageType(options),
     mac: message.htype === ETHERNET && message.chaddr.length === 6 ? macAddressFromBytes(message.chaddr) : null,
-    clientIdentifier: readOption(options, "clientIdentifier"),
+    clientIdentifier: read.clientIdentifier(options),
     firmware: firmwareOf({
-      vendorClass: readOption(options, "vendorClassIdentifier"),
-      userClass: readOption(options, "userClass"),
-      architectures: readOption(options, "clientSystemArchitecture"),
-      ipxe: readOption(options, "ipxe"),
+      vendorClass: read.vendorClassIdentifier(options),
+      userClass: read.userClass(options),
+      architectures: read.clientSystemArchitecture(options),
+      ipxe: read.ipxe(options),
     }),
-    hostname: hostnameOf(readOption(options, "hostName")),
-    requested: specified(readOption(options, "requestedAddress")),
-    server: specified(readOption(options, "serverIdentifier")),
+    hostname: hostnameOf(read.hostName(options)),
+    requested: specified(read.requestedAddress(options)),
+    server: specified(read.serverIdentifier(options)),
     ciaddr: specified(message.ciaddr),
     giaddr: specified(message.giaddr),
-    subnetSelection: specified(readOption(options, "subnetSelection")),
+    subnetSelection: specified(read.subnetSelection(options)),
     relay: relay === undefined ? undefined : readRelayAgentInformation(relay),
     leaseTime: seconds === undefined ? null : ((seconds * 1000) as Millis),
-    rapidCommit: readOption(options, "rapidCommit") !== undefined,
+    rapidCommit: read.rapidCommit(options) !== undefined,
     parameterRequestList: requestList(options),
-    maximumSize: Math.min(Math.max(readOption(options, "maximumMessageSize") ?? 576, 576) - IP_AND_UDP, LARGEST_REPLY),
+    maximumSize: Math.min(Math.max(read.maximumMessageSize(options) ?? 576, 576) - IP_AND_UDP, LARGEST_REPLY),
   };
 }
 

@@ -202,15 +202,24 @@ export function optionNameFromCode(code: number): OptionName | undefined {
 
 /** The value of one option, or undefined when the message does not carry it. @throws MalformedFault */
 export function readOption<Name extends OptionName>(options: OptionBytes, name: Name): OptionValue<Name> | undefined {
-  const row = dhcpOptions[name];
-  const bytes = options.get(row.code);
-  if (bytes === undefined) return undefined;
+  return optionReader(name)(options);
+}
+
+/** `readOption` for one name, whose row is looked up once. */
+export function optionReader<Name extends OptionName>(
+  name: Name,
+): (options: OptionBytes) => OptionValue<Name> | undefined {
+  const { code } = dhcpOptions[name];
   // The table pairs each name with its codec; the compiler cannot follow that through a generic name.
-  const codec = row.value as unknown as ValueCodec<OptionValue<Name>>;
-  const reader = new ByteReader(bytes);
-  const value = codec.decode(reader, name);
-  reader.expectEnd(name);
-  return value;
+  const codec = dhcpOptions[name].value as unknown as ValueCodec<OptionValue<Name>>;
+  return (options) => {
+    const bytes = options.get(code);
+    if (bytes === undefined) return undefined;
+    const reader = new ByteReader(bytes);
+    const value = codec.decode(reader, name);
+    reader.expectEnd(name);
+    return value;
+  };
 }
 
 export function encodeOption<Name extends OptionName>(name: Name, value: OptionValue<Name>): Uint8Array {

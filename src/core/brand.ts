@@ -44,8 +44,13 @@ export function parseMacAddress(text: string, field = "address"): MacAddress {
 
 const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
 
-function hexOf(byte: number | undefined): string {
-  return HEX[byte ?? 0] ?? "";
+function hexOf(byte: number): string {
+  return HEX[byte & 255] ?? "";
+}
+
+/** Eight digits. */
+export function hexOfWord(word: number): string {
+  return hexOf(word >>> 24) + hexOf(word >>> 16) + hexOf(word >>> 8) + hexOf(word);
 }
 
 export function macAddressFromBytes(bytes: Uint8Array): MacAddress {

@@ -1,9 +1,9 @@
-import type { Ipv4Address } from "../core/brand.ts";
+import { hexOfWord, type Ipv4Address } from "../core/brand.ts";
 import { toFault } from "../core/fault.ts";
 import type { Log, LogFields } from "../core/log.ts";
 import type { Millis } from "../core/units.ts";
 import type { BootPlan } from "../domain/boot-plan.ts";
-import { type Dhcp4Message, UNSPECIFIED } from "../protocol/dhcp4/message.ts";
+import { UNSPECIFIED } from "../protocol/dhcp4/message.ts";
 import { broadcastDestination, type Destination, replyDestination } from "../protocol/dhcp4/reply-destination.ts";
 import { type BootSettings, planFor } from "./boot-lookup.ts";
 import { withoutBootSecret } from "./boot-secret.ts";
@@ -68,7 +68,7 @@ export class DhcpAnswerer {
     // One literal, without spreading others into it: this runs twice for each lease.
     const fields: LogFields = {
       interface: served.link.interface,
-      xid: xidOf(message),
+      xid: hexOfWord(message.xid),
       mac: client.mac ?? undefined,
       node: exchange.known.node?.uuid,
       relay: client.giaddr ?? undefined,
@@ -118,15 +118,11 @@ export class DhcpAnswerer {
 export function fieldsOf({ served, message, client, known }: Arrival, reason: string): LogFields {
   return {
     interface: served.link.interface,
-    xid: xidOf(message),
+    xid: hexOfWord(message.xid),
     mac: client.mac ?? undefined,
     node: known.node?.uuid,
     relay: client.giaddr ?? undefined,
     type: client.type ?? "bootp",
     reason,
   };
-}
-
-function xidOf(message: Dhcp4Message): string {
-  return message.xid.toString(16).padStart(8, "0");
 }

@@ -1,4 +1,4 @@
-import type { Ipv4Address } from "../core/brand.ts";
+import { hexOfWord, type Ipv4Address } from "../core/brand.ts";
 import type { Clock } from "../core/clock.ts";
 import { MalformedFault } from "../core/fault.ts";
 import type { Log } from "../core/log.ts";
@@ -105,7 +105,7 @@ export class ProxyDhcpService implements AsyncDisposable {
     const plan = planFor(known, boot, { mac, firmware, services: servicesAt(boot, link.address) });
     const fields = {
       interface: link.interface,
-      xid: message.xid.toString(16).padStart(8, "0"),
+      xid: hexOfWord(message.xid),
       mac: client.mac,
       node: known.node?.uuid,
       type: client.type,

@@ -57,7 +57,8 @@ export function tracedLog(log: Log, parts: TracedLogParts): Log {
       keepNewest(machines, MOST_ADDRESSES);
     }
     // An agent is refused with all addresses of its machine.
-    for (const one of mac.split(",")) parts.trace.record(one, node ?? ownerOf(one), event, fields);
+    const all = mac.includes(",") ? mac.split(",") : [mac];
+    for (const one of all) parts.trace.record(one, node ?? ownerOf(one), event, fields);
   };
   const ownerOf = (machine: string): string | null => parts.ports.byAddress(machine as MacAddress)?.nodeUuid ?? null;
 

@@ -105,3 +105,26 @@ test("counts what the kernel dropped while nobody read, and lets go of its port 
   server.post(Uint8Array.of(1), peer.local); // does nothing
   await using _again = await DatagramSocket.open({ kind: "address", address: LOOPBACK, port, broadcast: false });
 });
+
+test("what goes to one peer in a row arrives as it was posted, also where lengths differ", async () => {
+  const { server, peer } = await openPair();
+  await using _server = server;
+  await using _peer = peer;
+  await using other = await DatagramSocket.open({ kind: "address", address: LOOPBACK, port: 0, broadcast: false });
+  const lengths = [...Array.from({ length: 60 }, () => 300), 299, 300, 300, 12, 1, 1472, 1472, 900, 1472];
+  const sent = lengths.map((length, at) => Uint8Array.from({ length }, (_, byte) => (byte * 7 + at) & 255));
+  const received = collect(peer, sent.length);
+  const toOther = collect(other, 3);
+  for (const [at, bytes] of sent.entries()) {
+    server.post(bytes, peer.local);
+    if (at % 25 === 10) server.post(Uint8Array.of(at), other.local);
+  }
+  assert.deepEqual(
+    (await received).map(({ bytes }) => bytes),
+    sent,
+  );
+  assert.deepEqual(
+    (await toOther).map(({ bytes }) => bytes[0]),
+    [10, 35, 60],
+  );
+});

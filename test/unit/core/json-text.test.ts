@@ -41,3 +41,9 @@ test("leaves out what an object has only by inheritance", () => {
   object["own"] = "x";
   assert.equal(jsonMembers(object), ',"own":"x"');
 });
+
+test("a value is written as it is now, also where the member said the same or something else before", () => {
+  const long = "x".repeat(100);
+  for (const value of ["a", "a", 'a"', 'a"', "b", "", 3, "b", null, "b", long, "b", long, `${long}y`, "é", "é", "b"])
+    assert.equal(jsonMembers({ value }), `,"value":${JSON.stringify(value)}`);
+});

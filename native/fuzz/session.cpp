@@ -33,9 +33,9 @@ class Target {
  public:
   Target(Input& input, const iscsi::Negotiated& negotiated, std::uint32_t unsolicited) : input_(input), negotiated_(negotiated), unsolicited_(unsolicited) {}
 
-  void see(const iovec& piece) {
-    if (piece.iov_len != iscsi::kHeaderSize + (negotiated_.header_digest ? 4 : 0)) return;
-    const auto* head = static_cast<const std::byte*>(piece.iov_base);
+  void see(const iscsi::Segment& piece) {
+    if (piece.memory == nullptr || piece.length != iscsi::kHeaderSize + (negotiated_.header_digest ? 4 : 0)) return;
+    const auto* head = piece.memory;
     const auto itt = load_be<std::uint32_t>(head + 16);
     switch (static_cast<int>(head[0]) & 0x3f) {
       case 0x00:
@@ -219,7 +219,7 @@ void fuzz_session(Input& input) {
   std::vector<Bytes> rooms;
   rooms.reserve(kMostRooms);
   std::array<bool, 200> ended{};
-  std::array<iovec, 64> vectors;
+  std::array<iscsi::Segment, 64> segments;
   for (std::uint32_t step = 0; step < ended.size(); step++) {
     if (session.room() > 0 && input.one_in(3)) {
       iscsi::Command command;
@@ -238,11 +238,11 @@ void fuzz_session(Input& input) {
     if (input.one_in(200)) session.logout();
     (void)session.abort_asked_ms();
     while (session.has_output() && !input.one_in(3)) {
-      const auto burst = session.next_burst(vectors);
-      std::size_t total = burst.count == 0 ? burst.file_length : 0;
+      const auto burst = session.next_burst(segments);
+      std::size_t total = 0;
       for (std::size_t i = 0; i < burst.count; i++) {
-        target.see(vectors[i]);
-        total += vectors[i].iov_len;
+        target.see(segments[i]);
+        total += segments[i].length;
       }
       if (total == 0) std::abort();  // there is output, and nothing would ever leave
       session.sent(input.one_in(2) ? total : input.below(static_cast<std::uint32_t>(total + 1)));

@@ -6,7 +6,6 @@ namespace ironrack::iscsi {
 namespace {
 
 constexpr int kTurns = 32;  // of receiving, before others get their turn
-constexpr std::size_t kVectors = 512;
 
 }  // namespace
 
@@ -88,11 +87,14 @@ Result<void> Link::flush() {
     send_blocked_ = *count == 0;
     output_.erase(output_.begin(), output_.begin() + static_cast<std::ptrdiff_t>(*count));
   }
-  std::array<iovec, kVectors> vectors;
-  while (!send_blocked_ && session_ && session_->has_output()) {
-    const auto burst = session_->next_burst(vectors);
-    if (burst.file >= 0) socket_.cork();
-    const auto count = socket_.send(burst, vectors);
+  std::array<Segment, Socket::kMostSegments> segments;
+  while (!send_blocked_) {
+    const auto passed_on = socket_.pass_on();
+    if (!passed_on) return std::unexpected(passed_on.error());
+    send_blocked_ = !*passed_on;
+    if (send_blocked_ || !session_ || !session_->has_output()) break;
+    const auto burst = session_->next_burst(segments);
+    const auto count = socket_.send(std::span(segments).first(burst.count), burst.more);
     if (!count) return std::unexpected(count.error());
     send_blocked_ = *count == 0;
     session_->sent(*count);

@@ -1,53 +1,52 @@
 #include "iscsi/page_pipe.hpp"
 
 #include <fcntl.h>
-#include <sys/sendfile.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 
 namespace ironrack::iscsi {
 namespace {
 
-constexpr std::size_t kPipeBytes = 262144;
-constexpr std::size_t kSendfileMost = 65536;  // goes through sendfile's own pipe in one turn
+/// A command of 256 KiB with its header, and most of a second one. A user who has too many large pipes gets smaller ones, which do too.
+constexpr int kPipeBytes = 524288;
 
 }  // namespace
 
-void PagePipe::open() {
-  state_ = State::unusable;
+int PagePipe::open() {
   int ends[2];
-  if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return;
+  if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return errno;
   out_ = UniqueFd(ends[0]);
   in_ = UniqueFd(ends[1]);
-  nowhere_ = UniqueFd(::open("/dev/null", O_WRONLY | O_CLOEXEC));
-  // The kernel refuses large pipes to a user who has too many.
-  if (nowhere_ && ::fcntl(in_.get(), F_SETPIPE_SZ, static_cast<int>(kPipeBytes)) >= static_cast<int>(kPipeBytes)) state_ = State::open;
+  ::fcntl(in_.get(), F_SETPIPE_SZ, kPipeBytes);
+  return 0;
 }
 
-ssize_t PagePipe::send(int socket, int file, std::uint64_t offset, std::size_t length) {
+ssize_t PagePipe::held(ssize_t count) {
+  if (count > 0) held_ += static_cast<std::size_t>(count);
+  return count;
+}
+
+ssize_t PagePipe::put_copy(ByteSpan bytes) { return held(::write(in_.get(), bytes.data(), bytes.size())); }
+
+ssize_t PagePipe::put_pages(ByteSpan bytes) {
+  const iovec pages{const_cast<std::byte*>(bytes.data()), bytes.size()};
+  return held(::vmsplice(in_.get(), &pages, 1, SPLICE_F_NONBLOCK));
+}
+
+ssize_t PagePipe::put_file(int file, std::uint64_t offset, std::size_t length) {
   auto at = static_cast<off_t>(offset);
-  if (length > kSendfileMost && state_ == State::unopened) open();
-  if (length <= kSendfileMost || state_ == State::unusable) return ::sendfile(socket, file, &at, length);
-  const auto filled = ::splice(file, &at, in_.get(), nullptr, std::min(length, kPipeBytes), 0);
-  if (filled <= 0) return filled;
-  const auto count = ::splice(out_.get(), nullptr, socket, nullptr, static_cast<std::size_t>(filled), SPLICE_F_NONBLOCK | SPLICE_F_MORE);
-  const auto error = count == 0 ? EAGAIN : errno;
-  drain(static_cast<std::size_t>(filled - std::max<ssize_t>(count, 0)));
-  errno = error;
-  return count > 0 ? count : -1;
+  return held(::splice(file, &at, in_.get(), nullptr, length, SPLICE_F_NONBLOCK));
 }
 
-void PagePipe::drain(std::size_t bytes) {
-  while (bytes > 0) {
-    const auto count = ::splice(out_.get(), nullptr, nowhere_.get(), nullptr, bytes, 0);
-    if (count <= 0) {
-      state_ = State::unusable;  // what is left in it would go out as something else
-      return;
-    }
-    bytes -= static_cast<std::size_t>(count);
+int PagePipe::pass_on(int socket) {
+  while (held_ > 0) {
+    const auto count = ::splice(out_.get(), nullptr, socket, nullptr, held_, SPLICE_F_NONBLOCK | SPLICE_F_MORE);
+    if (count <= 0) return count == 0 ? EAGAIN : errno;
+    held_ -= static_cast<std::size_t>(count);
   }
+  return 0;
 }
 
 }  // namespace ironrack::iscsi

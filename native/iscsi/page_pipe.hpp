@@ -1,4 +1,5 @@
-// Moves pages of a file to a socket as sendfile does, but 256 KiB at a time where sendfile's own pipe holds 64 KiB.
+// On the way to a socket: pages of files and of memory, which are not copied, and short bytes between them. What went in comes out in
+// order, and leaves as one run, however many pieces it was.
 #pragma once
 
 #include <sys/types.h>
@@ -6,25 +7,33 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "bytes/endian.hpp"
 #include "bytes/unique_fd.hpp"
 
 namespace ironrack::iscsi {
 
 class PagePipe {
  public:
-  /// As sendfile(2) with an offset: bytes that `socket` took, 0 at the file's end, -1 with errno. Nothing is kept of what it did not take.
-  ssize_t send(int socket, int file, std::uint64_t offset, std::size_t length);
+  /// Before anything else; errno, or 0.
+  int open();
+
+  // Each answers how many bytes went in, -1 with errno; EAGAIN when it is full.
+  ssize_t put_copy(ByteSpan bytes);
+  /// The bytes must stay as they are until whoever reads the socket has them.
+  ssize_t put_pages(ByteSpan bytes);
+  /// 0 at the file's end.
+  ssize_t put_file(int file, std::uint64_t offset, std::size_t length);
+
+  /// Gives the socket what it takes; 0, or errno of why something is left.
+  int pass_on(int socket);
+  [[nodiscard]] bool empty() const { return held_ == 0; }
 
  private:
-  enum class State : std::uint8_t { unopened, open, unusable };
-
-  void open();
-  void drain(std::size_t bytes);
+  ssize_t held(ssize_t count);
 
   UniqueFd in_;
   UniqueFd out_;
-  UniqueFd nowhere_;
-  State state_ = State::unopened;
+  std::size_t held_ = 0;
 };
 
 }  // namespace ironrack::iscsi

@@ -16,9 +16,8 @@ struct FilePart {
 /// A view; its owner keeps the bytes until the command's completion has been taken.
 struct Payload {
   const std::byte* memory = nullptr;
-  int file = -1;                     // of the parts; with memory: a file that holds the same bytes, or none
-  std::uint64_t memory_in_file = 0;  // where in that file memory begins
-  std::span<const FilePart> parts;   // consecutive; used when memory is null
+  int file = -1;                    // of the parts
+  std::span<const FilePart> parts;  // consecutive; used when memory is null
   std::uint32_t begin = 0;          // where in memory or parts this command's bytes begin
   std::uint32_t length = 0;
   std::span<const std::uint32_t> piece_checksums;  // CRC32C of each kChecksumPiece of memory or parts, from their first byte on; may be missing where there is memory

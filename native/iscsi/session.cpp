@@ -18,7 +18,7 @@ constexpr std::uint32_t kIndexMask = (1u << kIndexBits) - 1;
 constexpr std::uint64_t kLeaveMs = 2000;          // for what is under way, when a target that wants us to leave names no time
 constexpr std::uint64_t kMostStayAwayMs = 10000;
 constexpr std::size_t kMostQueuedBytes = 1 << 20;  // beyond it new commands would only delay the answers to R2Ts
-constexpr std::size_t kSendfileLeast = 32768;      // of bytes that lie in memory too: below it two system calls a PDU cost more than a copy
+constexpr std::size_t kPagesLeast = 32768;  // of bytes that lie in memory: a copy of fewer is cheaper
 constexpr std::size_t kBurstBytes = 1 << 20;
 constexpr std::uint32_t kMostUnsentAnswers = 256;
 
@@ -333,56 +333,53 @@ std::optional<std::uint64_t> Session::abort_asked_ms() const {
   return oldest;
 }
 
-Burst Session::next_burst(std::span<iovec> room) const {
+Burst Session::next_burst(std::span<Segment> room) const {
   Burst burst;
   std::size_t bytes = 0;
   std::size_t skip = head_sent_;
-  const auto put = [&](const std::byte* from, std::size_t length) {
-    room[burst.count++] = {const_cast<std::byte*>(from), length};
-    bytes += length;
+  const auto full = [&] { return burst.count + 3 > room.size() || bytes >= kBurstBytes; };
+  const auto put = [&](const Segment& segment) {
+    room[burst.count++] = segment;
+    bytes += segment.length;
   };
   for (const auto& pdu : queue_) {
-    if (burst.count + 3 > room.size() || bytes >= kBurstBytes) {
+    if (full()) {
       burst.more = true;
       return burst;
     }
     if (skip < pdu.head_length) {
-      put(pdu.head.data() + skip, pdu.head_length - skip);
+      put({.memory = pdu.head.data() + skip, .length = pdu.head_length - skip});
       skip = 0;
     } else {
       skip -= pdu.head_length;
     }
-    if (pdu.length > 0 && skip < pdu.length) {
+    if (skip < pdu.length) {
       const auto& payload = tasks_[pdu.task].command.out;
       std::uint32_t at = payload.begin + pdu.offset + static_cast<std::uint32_t>(skip);
       std::uint32_t left = pdu.length - static_cast<std::uint32_t>(skip);
-      const auto from_file = [&](std::uint64_t offset, std::uint32_t length) {
-        burst.more = true;
-        if (burst.count > 0) return;  // what stands before it goes first
-        burst.file = payload.file;
-        burst.file_offset = offset;
-        burst.file_length = length;
-      };
-      if (payload.memory != nullptr && (payload.file < 0 || left < kSendfileLeast)) {
-        put(payload.memory + at, left);
-      } else if (payload.memory != nullptr) {
-        from_file(payload.memory_in_file + at, left);
-        return burst;
-      } else {
-        for (const auto& part : payload.parts) {
-          if (at >= part.length) {
-            at -= part.length;
-            continue;
-          }
-          from_file(part.file_offset + at, std::min(left, part.length - at));
+      skip = 0;
+      if (payload.memory != nullptr) {
+        put({.memory = payload.memory + at, .length = left, .stays = left >= kPagesLeast});
+        left = 0;
+      }
+      for (auto part = payload.parts.begin(); left > 0 && part != payload.parts.end(); part++) {
+        if (at >= part->length) {
+          at -= part->length;
+          continue;
+        }
+        if (full()) {
+          burst.more = true;
           return burst;
         }
+        const auto piece = std::min(left, part->length - at);
+        put({.length = piece, .file = payload.file, .file_offset = part->file_offset + at});
+        left -= piece;
+        at = 0;
       }
-      skip = 0;
     } else {
-      skip -= std::min<std::size_t>(skip, pdu.length);
+      skip -= pdu.length;
     }
-    if (pdu.tail_length > 0) put(pdu.tail.data() + skip, pdu.tail_length - skip);
+    if (skip < pdu.tail_length) put({.memory = pdu.tail.data() + skip, .length = pdu.tail_length - skip});
     skip = 0;
   }
   return burst;

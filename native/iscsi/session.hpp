@@ -2,8 +2,6 @@
 // send and completions come out.
 #pragma once
 
-#include <sys/uio.h>
-
 #include <array>
 #include <deque>
 #include <optional>
@@ -33,13 +31,18 @@ struct Completion {
   bool aborted = false;        // by us, because it took too long
 };
 
-/// What to hand to the socket next: some memory, or a run of a file.
-struct Burst {
-  std::size_t count = 0;  // of iovecs filled
-  int file = -1;
+/// Some of what goes to the socket next: bytes of memory or of a file.
+struct Segment {
+  const std::byte* memory = nullptr;
+  std::size_t length = 0;
+  bool stays = false;  // memory that stays as it is until the command has ended: it need not be copied
+  int file = -1;       // where memory is null
   std::uint64_t file_offset = 0;
-  std::size_t file_length = 0;
-  bool more = false;  // further output follows at once
+};
+
+struct Burst {
+  std::size_t count = 0;  // of segments filled
+  bool more = false;      // further output follows at once
 };
 
 class Session {
@@ -69,7 +72,7 @@ class Session {
   std::vector<Completion> take_completions() { return std::exchange(completions_, {}); }
 
   [[nodiscard]] bool has_output() const { return !queue_.empty(); }
-  [[nodiscard]] Burst next_burst(std::span<iovec> room) const;
+  [[nodiscard]] Burst next_burst(std::span<Segment> room) const;
   void sent(std::size_t count);
 
   /// The target wants the session to end (Async Message 1 to 5): by leave_by_ms() we log out, unless it drops us itself.

@@ -4,7 +4,10 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <memory>
 
@@ -31,12 +34,14 @@ Result<Socket> Socket::connect(const std::string& address, std::uint16_t port) {
   const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> guard(found, &::freeaddrinfo);
   UniqueFd fd(::socket(found->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!fd) return std::unexpected(system_fault(FaultKind::internal, "iscsi.socket", "no socket can be made", errno));
+  PagePipe pages;
+  if (const auto error = pages.open(); error != 0) return std::unexpected(system_fault(FaultKind::internal, "iscsi.pipe", "no pipe can be made", error));
   const int on = 1;
   ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   if (::connect(fd.get(), found->ai_addr, found->ai_addrlen) != 0 && errno != EINPROGRESS) {
     return std::unexpected(lost("the target cannot be reached", errno));
   }
-  return Socket(std::move(fd));
+  return Socket(std::move(fd), std::move(pages));
 }
 
 Result<void> Socket::connected() const {
@@ -54,26 +59,40 @@ Result<std::size_t> Socket::send(ByteSpan bytes) const {
   return std::unexpected(lost("the connection to the target broke while sending", errno));
 }
 
-Result<std::size_t> Socket::send(const Burst& burst, std::span<const iovec> vectors) {
-  if (burst.file >= 0) {
-    const auto count = pages_.send(fd_.get(), burst.file, burst.file_offset, burst.file_length);
-    if (count > 0) return static_cast<std::size_t>(count);
+Result<std::size_t> Socket::send(std::span<const Segment> segments, bool more) {
+  if (std::ranges::all_of(segments, [](const Segment& segment) { return segment.memory != nullptr && !segment.stays; })) return send_copies(segments, more);
+  if (!corked_) set_corked(true);
+  std::size_t taken = 0;
+  for (const auto& segment : segments) {
+    const ByteSpan bytes(segment.memory, segment.memory != nullptr ? segment.length : 0);
+    const auto count = bytes.empty() ? pages_.put_file(segment.file, segment.file_offset, segment.length) : segment.stays ? pages_.put_pages(bytes) : pages_.put_copy(bytes);
+    if (count > 0) taken += static_cast<std::size_t>(count);
+    if (count == static_cast<ssize_t>(segment.length)) continue;
+    // What is wrong with this one is told when there is none before it.
+    if (count > 0 || taken > 0 || (count < 0 && (errno == EAGAIN || errno == EINTR))) break;
     if (count == 0) return fail(FaultKind::malformed, "image.truncated", "the image file became shorter while it was streamed");
-    if (errno == EAGAIN || errno == EINTR) return 0;
-    if (errno == EIO) return std::unexpected(system_fault(FaultKind::storage, "image.read", "the image cannot be read", errno));
-    return std::unexpected(lost("the connection to the target broke while sending", errno));
+    return std::unexpected(system_fault(FaultKind::storage, "image.read", "the image cannot be read", errno));
   }
+  return taken;
+}
+
+Result<std::size_t> Socket::send_copies(std::span<const Segment> segments, bool more) const {
+  std::array<iovec, kMostSegments> vectors;
+  std::ranges::transform(segments, vectors.begin(), [](const Segment& segment) { return iovec{const_cast<std::byte*>(segment.memory), segment.length}; });
   msghdr message{};
-  message.msg_iov = const_cast<iovec*>(vectors.data());
-  message.msg_iovlen = burst.count;
-  const auto count = ::sendmsg(fd_.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT | (burst.more ? MSG_MORE : 0));
+  message.msg_iov = vectors.data();
+  message.msg_iovlen = segments.size();
+  const auto count = ::sendmsg(fd_.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT | (more ? MSG_MORE : 0));
   if (count >= 0) return static_cast<std::size_t>(count);
   if (errno == EAGAIN || errno == EINTR) return 0;
   return std::unexpected(lost("the connection to the target broke while sending", errno));
 }
 
-void Socket::cork() {
-  if (!corked_) set_corked(true);
+Result<bool> Socket::pass_on() {
+  const auto error = pages_.pass_on(fd_.get());
+  if (error == 0) return true;
+  if (error == EAGAIN || error == EINTR) return false;
+  return std::unexpected(lost("the connection to the target broke while sending", error));
 }
 
 void Socket::uncork() {

@@ -12,18 +12,23 @@ namespace ironrack::iscsi {
 
 class Socket {
  public:
+  static constexpr std::size_t kMostSegments = 512;  // of one send()
+
   /// Begins to connect to a numeric IPv4 or IPv6 address; the socket becomes writable when the connection stands or failed.
   static Result<Socket> connect(const std::string& address, std::uint16_t port);
 
   /// How the connecting ended.
   Result<void> connected() const;
 
-  /// Bytes that the kernel took; 0 when it takes none now.
+  /// Bytes that are on their way; 0 when no more can be now.
   Result<std::size_t> send(ByteSpan bytes) const;
-  Result<std::size_t> send(const Burst& burst, std::span<const iovec> vectors);
+  /// What it did not copy is on its way to the socket only: pass_on() gives it.
+  Result<std::size_t> send(std::span<const Segment> segments, bool more);
+  /// True when the socket took all that was on its way.
+  Result<bool> pass_on();
 
-  /// Holds back what does not fill a packet until uncork(): bytes of a file leave in full packets, though PDUs begin and end between them.
-  void cork();
+  /// Lets go of what was held back because it does not fill a packet. Whatever is not copied is held back: it leaves in full packets, though
+  /// PDUs begin and end between them.
   void uncork();
 
   /// Bytes received; 0 when there are none now. A closed connection is a fault.
@@ -35,7 +40,8 @@ class Socket {
   [[nodiscard]] int fd() const { return fd_.get(); }
 
  private:
-  explicit Socket(UniqueFd fd) : fd_(std::move(fd)) {}
+  Socket(UniqueFd fd, PagePipe pages) : fd_(std::move(fd)), pages_(std::move(pages)) {}
+  Result<std::size_t> send_copies(std::span<const Segment> segments, bool more) const;
   void set_corked(bool corked);
 
   UniqueFd fd_;

@@ -16,19 +16,16 @@
 #include <utility>
 #include <vector>
 
-#include "bytes/unique_fd.hpp"
-
 namespace ironrack::pipeline {
 
 class BufferPool {
  public:
   /// Room for `count` buffers, none of which may be used yet.
   BufferPool(std::size_t count, std::size_t size) : count_(count), size_(size) {
-    file_ = UniqueFd(::memfd_create("ironrack blocks", MFD_CLOEXEC));
-    if (file_ && ::ftruncate(file_.get(), static_cast<off_t>(count * size)) != 0) file_.reset();
-    const int flags = file_ ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
-    void* memory = ::mmap(nullptr, count * size, PROT_READ | PROT_WRITE, flags, file_.get(), 0);
+    void* memory = ::mmap(nullptr, count * size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED) throw std::bad_alloc();
+    ::madvise(memory, count * size, MADV_HUGEPAGE);
+    ::madvise(memory, count * size, MADV_DONTFORK);  // a child would make each write a copy
     memory_ = static_cast<std::byte*>(memory);
   }
   ~BufferPool() { ::munmap(memory_, count_ * size_); }
@@ -39,6 +36,7 @@ class BufferPool {
   void allow(std::size_t count) {
     const std::lock_guard lock(mutex_);
     for (count = std::min(count, count_); allowed_ < count; allowed_++) free_.insert(free_.begin(), memory_ + allowed_ * size_);
+    worth_waking_ = std::clamp<std::size_t>(allowed_ / kWakingShare, 1, kMostWaking);
     room_.notify_all();
   }
 
@@ -46,7 +44,8 @@ class BufferPool {
   std::shared_ptr<std::byte> acquire() {
     std::unique_lock lock(mutex_);
     waiting_++;
-    room_.wait(lock, [&] { return closed_ || !free_.empty(); });
+    // Who has to wait does so for several: to be woken for each would cost more than to fill it.
+    if (free_.empty()) room_.wait(lock, [&] { return closed_ || free_.size() >= worth_waking_; });
     waiting_--;
     if (closed_) return nullptr;
     auto* buffer = free_.back();
@@ -68,29 +67,29 @@ class BufferPool {
   /// True when somebody waits for a buffer.
   [[nodiscard]] bool starved() const {
     const std::lock_guard lock(mutex_);
-    return waiting_ > 0 && free_.empty();
+    return waiting_ > 0 && free_.size() < worth_waking_;
   }
 
   [[nodiscard]] std::size_t buffer_size() const { return size_; }
-  /// The file behind the buffers; -1 when there is none.
-  [[nodiscard]] int file() const { return file_.get(); }
-  [[nodiscard]] std::uint64_t file_offset(const std::byte* buffer) const { return static_cast<std::uint64_t>(buffer - memory_); }
 
  private:
+  static constexpr std::size_t kWakingShare = 8;
+  static constexpr std::size_t kMostWaking = 8;
+
   void release(std::byte* buffer) {
     const std::lock_guard lock(mutex_);
     free_.push_back(buffer);  // the last used is the next used: its lines are still in the cache
-    room_.notify_one();
+    if (waiting_ > 0 && free_.size() >= worth_waking_) room_.notify_all();
   }
 
   std::size_t count_;
   std::size_t size_;
-  UniqueFd file_;
   std::byte* memory_ = nullptr;
   mutable std::mutex mutex_;
   std::condition_variable room_;
   std::size_t allowed_ = 0;
   std::vector<std::byte*> free_;
+  std::size_t worth_waking_ = 1;
   int waiting_ = 0;
   bool closed_ = false;
 };

@@ -17,6 +17,7 @@ class Carousel {
 
   /// Waits for room and adds a block behind the others; false once closed.
   bool push(BlockRef block) {
+    const bool ready = block->state.load(std::memory_order_relaxed) != BlockState::pending;  // else whoever fills it will tell
     {
       std::unique_lock lock(mutex_);
       blocked_ = blocks_.size() >= most_blocks_;
@@ -25,7 +26,7 @@ class Carousel {
       if (closed_) return false;
       blocks_.push_back(std::move(block));
     }
-    notify();
+    if (ready) notify();
     return true;
   }
 

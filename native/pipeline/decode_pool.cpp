@@ -9,6 +9,7 @@ namespace ironrack::pipeline {
 namespace {
 
 constexpr std::size_t kScratchBytes = 65536;
+constexpr unsigned kToldTogether = 4;  // blocks of a worker that has more to do: the sending thread would interrupt it for each
 static_assert(kScratchBytes % kChecksumPiece == 0 && kAlignment % kChecksumPiece == 0);
 
 void append_checksums(Block& block, ByteSpan bytes) {
@@ -51,10 +52,15 @@ void DecodePool::close() {
 void DecodePool::work() {
   image::Decoder decoder;
   std::vector<std::byte> scratch(checksums_ ? kScratchBytes : 0);
+  unsigned untold = 0;
+  const auto tell = [&] {
+    if (std::exchange(untold, 0) > 0) carousel_.notify();
+  };
   while (true) {
     BlockRef block;
     {
       std::unique_lock lock(mutex_);
+      if (queue_.empty()) tell();
       some_.wait(lock, [&] { return closed_ || !queue_.empty(); });
       if (closed_) return;
       block = std::move(queue_.front());
@@ -66,7 +72,7 @@ void DecodePool::work() {
     if (!done) block->fault = std::move(done.error());
     block->state.store(done ? BlockState::ready : BlockState::failed, std::memory_order_release);
     block.reset();
-    carousel_.notify();
+    if (++untold >= kToldTogether || !done) tell();
   }
 }
 

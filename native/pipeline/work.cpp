@@ -15,8 +15,6 @@ void refer_to_block(iscsi::Command& command, const Work& work) {
   command.out.piece_checksums = block.piece_checksums;
   if (block.kind == BlockKind::memory) {
     command.out.memory = block.memory.get();
-    command.out.file = block.pool->file();
-    command.out.memory_in_file = block.pool->file_offset(block.memory.get());
     return;
   }
   command.out.file = block.file;

@@ -34,13 +34,13 @@ struct Sent {
 /// Takes all output of a session in pieces of `step` bytes, and cuts it into headers and data.
 Sent drain(Session& session, std::size_t step = SIZE_MAX) {
   std::vector<std::byte> stream;
-  std::array<iovec, 16> vectors;
+  std::array<Segment, 16> segments;
   while (session.has_output()) {
-    const auto burst = session.next_burst(vectors);
+    const auto burst = session.next_burst(segments);
     std::size_t taken = 0;
     for (std::size_t i = 0; i < burst.count && taken < step; i++) {
-      const auto* from = static_cast<const std::byte*>(vectors[i].iov_base);
-      const auto piece = std::min(vectors[i].iov_len, step - taken);
+      const auto* from = segments[i].memory;
+      const auto piece = std::min(segments[i].length, step - taken);
       stream.insert(stream.end(), from, from + piece);
       taken += piece;
     }
@@ -145,10 +145,10 @@ RULE("a command that was answered early completes only when its bytes are out") 
   Session session(negotiated(), 1, 0);
   const auto bytes = pattern(8192);
   session.submit(write_of(bytes), 0);
-  std::array<iovec, 16> vectors;
-  (void)session.next_burst(vectors);
+  std::array<Segment, 16> segments;
+  (void)session.next_burst(segments);
   session.sent(100);
-  const auto itt = load_be<std::uint32_t>(static_cast<const std::byte*>(vectors[0].iov_base) + 16);
+  const auto itt = load_be<std::uint32_t>(segments[0].memory + 16);
   CHECK(Answer(0x21, itt).u8(3, 0x08).to(session));
   CHECK(session.take_completions().empty());
   session.sent(kHeaderSize + bytes.size() - 101);

@@ -54,7 +54,8 @@ export async function convertToQcow2(conversion: QemuImgConversion): Promise<voi
   const [command = SETPRIV, ...words] = commandLine(conversion, asRoot);
   const child = spawn(command, words, {
     cwd: conversion.directory,
-    env: { LC_ALL: "C", PATH: "/usr/bin:/bin" },
+    // Every thread with an arena of its own would reserve 64 MiB or more of the address space: a sound image ran into the bound.
+    env: { LC_ALL: "C", PATH: "/usr/bin:/bin", MALLOC_ARENA_MAX: "1" },
     stdio: ["ignore", "pipe", "pipe", source.fd, target.fd],
   });
   const kill = (): void => void child.kill("SIGKILL");
@@ -111,19 +112,19 @@ function commandLine(conversion: QemuImgConversion, asRoot: boolean): readonly s
 }
 
 function failure(format: string, code: number | null, killedBy: string | null, said: string): Fault {
-  if (killedBy !== null) {
-    return new Fault(
-      "malformed",
-      "image.convert-bounds",
-      `qemu-img took more time or room than a ${format} image of this size needs (${killedBy})`,
-    );
-  }
   // It names the files as we gave them to it.
   const words = said
     .replaceAll("/dev/fd/3", "the image")
     .replaceAll("/dev/fd/4", "the converted image")
     .replace(/[^\x20-\x7e]+/g, " ")
     .trim();
+  if (killedBy !== null) {
+    return new Fault(
+      "malformed",
+      "image.convert-bounds",
+      `qemu-img took more time or room than a ${format} image of this size needs (${[killedBy, words].filter(Boolean).join(": ")})`,
+    );
+  }
   return new Fault("malformed", "image.convert", `qemu-img could not convert the ${format} image: ${words || code}`, {
     detail: { status: code },
   });

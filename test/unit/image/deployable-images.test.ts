@@ -291,6 +291,24 @@ test("without qemu-img the fault names the package", async () => {
   });
 });
 
+test("a sound image is converted within the bounds of memory, however qemu-img's threads happen to run", async () => {
+  // With an arena of its own for each thread one in twelve ran into them.
+  for (let round = 0; round < 12; round += 1) {
+    await using one = await house();
+    using _image = await one.fetch(convert("vdi"), "vdi");
+  }
+});
+
+test("what qemu-img says before it is stopped is told", async () => {
+  const program = join(root, "dying-qemu-img");
+  writeFileSync(program, "#!/bin/sh\necho /dev/fd/3: no more memory >&2\nkill -ABRT $$\n", { mode: 0o755 });
+  await using one = await house({ program });
+  await assert.rejects(one.fetch(convert("vdi"), "vdi"), (error: Fault) => {
+    assert.match(error.message, /\(SIGABRT: the image: no more memory\)$/);
+    return error.code === "image.convert-bounds";
+  });
+});
+
 test("an image whose disk has no room is refused before qemu-img runs", async () => {
   const source = aPath("vdi");
   const { bavail, bsize } = statfsSync(originals);

@@ -6,6 +6,7 @@ import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { spawnTgtd } from "../test/unit/image/tgtd.ts";
 import { compare, type Comparison, type Report } from "./comparison.ts";
+import { boundToUs } from "../test/bound-to-us.ts";
 
 /**
  * image2iscsi beside qemu-img, in turns within one run, medians of three (--rounds N): wall time and the initiator's processor time per
@@ -302,11 +303,14 @@ async function startSink(
   faults: readonly string[] = [],
 ): Promise<Target & { /** Once it is. */ readonly silent: Promise<unknown> }> {
   const child = spawn(
-    join(BUILD, "test-target"),
-    [`--size=${DISK_BYTES}`, `--digests=${digests ? "yes" : "no"}`, "--check-digests=no", ...faults],
-    {
-      stdio: ["ignore", "pipe", "inherit"],
-    },
+    ...boundToUs(
+      join(BUILD, "test-target"),
+      `--size=${DISK_BYTES}`,
+      `--digests=${digests ? "yes" : "no"}`,
+      "--check-digests=no",
+      ...faults,
+    ),
+    { stdio: ["ignore", "pipe", "inherit"] },
   );
   const lines = createInterface(child.stdout);
   const port = await new Promise<string>((resolve) => lines.once("line", resolve));

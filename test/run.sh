@@ -19,8 +19,7 @@ interrupted() {
   trap '' INT TERM HUP
   for child in "${children[@]}"; do kill -TERM -- "-$child" 2>/dev/null; done
   for child in "${children[@]}"; do
-    for _ in $(seq 100); do kill -0 -- "-$child" 2>/dev/null || break; sleep 0.1; done
-    kill -KILL -- "-$child" 2>/dev/null
+    ended "$child" 10 || kill -KILL -- "-$child" 2>/dev/null
   done
   echo "interrupted; logs are in $logs"
   echo "$passed passed, $((failed + 1)) failed"
@@ -28,16 +27,26 @@ interrupted() {
 }
 trap interrupted INT TERM HUP
 
-# start NAME COMMAND... : in a process group of its own, output kept.
+# start NAME COMMAND... : in a process group of its own, output kept. It is told to end when we are killed.
 start() {
   local name=$1
   shift
-  setsid "$@" >"$logs/$name.log" 2>&1 </dev/null &
+  setsid setpriv --pdeathsig=TERM "$@" >"$logs/$name.log" 2>&1 </dev/null &
   children[$name]=$!
   began[$name]=$SECONDS
 }
 
-# finish NAME : shows the output of what was started until it ends; its status.
+# ended PROCESS-GROUP SECONDS : whether all of it is gone within that time.
+ended() {
+  local group=$1 tenths
+  for ((tenths = $2 * 10; tenths > 0; tenths--)); do
+    pgrep -g "$group" --runstates D,R,S,T,t >/dev/null || return 0
+    sleep 0.1
+  done
+  return 1
+}
+
+# finish NAME : shows the output of what was started until it ends; its status. What it leaves running is killed, and a failure.
 finish() {
   local name=$1 child=${children[$1]} status
   echo "== $name"
@@ -46,6 +55,12 @@ finish() {
   wait "$child"
   status=$?
   wait "$tail" 2>/dev/null
+  if ! ended "$child" 5; then
+    failed=$((failed + 1))
+    echo "FAILED: $name left processes running, now killed:"
+    ps -o pid=,args= -p "$(pgrep -d, -g "$child")"
+    kill -KILL -- "-$child" 2>/dev/null
+  fi
   unset "children[$name]"
   echo "== $name: $((SECONDS - began[$name])) s"
   return "$status"

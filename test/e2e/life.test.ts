@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { join } from "node:path";
 import { test } from "node:test";
 import { BUILD } from "../rack/daemon.ts";
+import { boundToUs } from "../bound-to-us.ts";
 
 interface Report {
   readonly ok: boolean;
@@ -16,9 +17,12 @@ interface Report {
 }
 
 test("the site leads a BIOS and a UEFI machine from bare to a running Debian and back", async () => {
-  const demo = spawn(process.execPath, ["--enable-source-maps", join(BUILD, "test/rack/demo.js"), "--json"], {
-    stdio: ["ignore", "pipe", "inherit"],
-  });
+  const demo = spawn(
+    ...boundToUs(process.execPath, "--enable-source-maps", join(BUILD, "test/rack/demo.js"), "--json"),
+    {
+      stdio: ["ignore", "pipe", "inherit"],
+    },
+  );
   let output = "";
   demo.stdout.on("data", (chunk) => (output += String(chunk)));
   const [status] = (await once(demo, "close")) as [number | null];

@@ -5,6 +5,7 @@ import { connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { freePort } from "../free-port.ts";
+import { boundToUs } from "../bound-to-us.ts";
 
 /** A mosquitto of the test's own on loopback, that can be killed and started again with what it persisted. */
 export class Broker implements AsyncDisposable {
@@ -45,7 +46,9 @@ export class Broker implements AsyncDisposable {
   }
 
   async up(): Promise<void> {
-    this.#process = spawn("mosquitto", ["-c", join(this.#directory, "mosquitto.conf")], { stdio: "ignore" });
+    this.#process = spawn(...boundToUs("mosquitto", "-c", join(this.#directory, "mosquitto.conf")), {
+      stdio: "ignore",
+    });
     for (let attempt = 0; attempt < 200; attempt += 1) {
       if (await answers(this.port)) return;
       await new Promise((resolve) => setTimeout(resolve, 25));

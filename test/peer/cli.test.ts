@@ -8,6 +8,7 @@ import type { JsonObject } from "../../src/core/json.ts";
 import { Broker } from "./broker.ts";
 import { FakeRack } from "./fake-rack.ts";
 import { eventually } from "./site.ts";
+import { boundToUs } from "../bound-to-us.ts";
 
 const MAIN = fileURLToPath(new URL("../../src/cli/main.js", import.meta.url));
 
@@ -22,7 +23,7 @@ function start(args: readonly string[]): {
   readonly output: { out: string; err: string };
   readonly ended: Promise<Ended>;
 } {
-  const child = spawn(process.execPath, [MAIN, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(...boundToUs(process.execPath, MAIN, ...args), { stdio: ["ignore", "pipe", "pipe"] });
   const output = { out: "", err: "" };
   child.stdout.on("data", (chunk) => (output.out += String(chunk)));
   child.stderr.on("data", (chunk) => (output.err += String(chunk)));

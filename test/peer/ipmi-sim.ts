@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { SystemClock } from "../../src/core/clock.ts";
 import { millis } from "../../src/core/units.ts";
 import { freeUdpPort } from "../free-port.ts";
+import { boundToUs } from "../bound-to-us.ts";
 
 const clock = new SystemClock();
 
@@ -77,7 +78,7 @@ export class IpmiSim {
   async restart(): Promise<void> {
     await this.kill();
     const at = (name: string): string => join(this.#directory, name);
-    const child = spawn("ipmi_sim", ["-n", "-c", at("lan.conf"), "-f", at("bmc.emu"), "-s", at("state")], {
+    const child = spawn(...boundToUs("ipmi_sim", "-n", "-c", at("lan.conf"), "-f", at("bmc.emu"), "-s", at("state")), {
       stdio: ["ignore", "pipe", "pipe"],
     });
     let output = "";

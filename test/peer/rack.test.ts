@@ -10,6 +10,7 @@ import { millis, seconds } from "../../src/core/units.ts";
 import type { Outcome } from "../rack/child.ts";
 import { BUILD } from "../rack/daemon.ts";
 import { openRack, RACK_ACCOUNT, type RackMachine, type VirtualRack } from "../rack/virtual-rack.ts";
+import { boundToUs } from "../bound-to-us.ts";
 
 const clock = new SystemClock();
 
@@ -209,7 +210,7 @@ function users(directory: string): readonly string[] {
 
 for (const end of ["SIGKILL", "SIGINT", "SIGTERM", "throw"] as const) {
   test(`everything a rack starts dies with its process: ${end}`, async () => {
-    const child = spawn(process.execPath, ["--input-type=module", "-e", VICTIM, end], {
+    const child = spawn(...boundToUs(process.execPath, "--input-type=module", "-e", VICTIM, end), {
       stdio: ["ignore", "pipe", "ignore"],
     });
     const gone = once(child, "exit");

@@ -30,6 +30,7 @@ import { bytes, millis } from "../../../src/core/units.ts";
 import { ImageCache, type ImageCacheOptions } from "../../../src/image/cache.ts";
 import { ImageShelf, type ImageShelfOptions } from "../../../src/image/image-shelf.ts";
 import type { ImageChecksum } from "../../../src/image/image-source.ts";
+import { boundToUs } from "../../bound-to-us.ts";
 
 const root = mkdtempSync(join(tmpdir(), "ironrack-images-"));
 after(() => rmSync(root, { recursive: true }));
@@ -589,9 +590,12 @@ test("a download that kill -9 interrupted goes on where it was on the disk, and 
   await using _server = server;
   const directory = aDirectory();
   const source = `${server.url}/a`;
-  const child = spawn(process.execPath, [join(import.meta.dirname, "fetch-child.js"), directory, source, "raw"], {
-    stdio: "ignore",
-  });
+  const child = spawn(
+    ...boundToUs(process.execPath, join(import.meta.dirname, "fetch-child.js"), directory, source, "raw"),
+    {
+      stdio: "ignore",
+    },
+  );
   const ended = once(child, "exit");
   try {
     while (!existsSync(directory) || notedBytes(directory) < 200_000) await pause(10);

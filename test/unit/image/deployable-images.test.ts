@@ -5,7 +5,6 @@ import { once } from "node:events";
 import {
   chmodSync,
   closeSync,
-  existsSync,
   ftruncateSync,
   mkdirSync,
   mkdtempSync,
@@ -34,6 +33,8 @@ import type { ImageFormat } from "../../../src/domain/image-format.ts";
 import { ImageCache } from "../../../src/image/cache.ts";
 import { type DeployableImage, DeployableImages } from "../../../src/image/deployable-images.ts";
 import { ImageShelf } from "../../../src/image/image-shelf.ts";
+import { boundToUs } from "../../bound-to-us.ts";
+import { gone } from "../../gone.ts";
 
 const root = mkdtempSync(join(tmpdir(), "ironrack-convert-"));
 chmodSync(root, 0o755); // where tests run as root, qemu-img is nobody
@@ -329,10 +330,6 @@ function processOf(progress: number, total: number): number {
   return Math.round((progress / total) * 100);
 }
 
-async function gone(pid: number): Promise<void> {
-  while (existsSync(`/proc/${pid}`) && !readFileSync(`/proc/${pid}/stat`, "utf8").includes(") Z ")) await pause(5);
-}
-
 test("who no longer wants a conversion ends it, and its process", async () => {
   await using one = await house({ program: slowProgram() });
   const leaver = new AbortController();
@@ -353,7 +350,7 @@ test("the process ends with the daemon, also by kill -9; the next one sweeps up 
   made += 1;
   const directory = join(root, `shelf-${made}`);
   const words = [join(import.meta.dirname, "fetch-child.js"), directory, source, "vdi", slowProgram()];
-  const child = spawn(process.execPath, words, { stdio: ["ignore", "pipe", "inherit"] });
+  const child = spawn(...boundToUs(process.execPath, ...words), { stdio: ["ignore", "pipe", "inherit"] });
   const ended = once(child, "exit");
   const [line] = (await once(createInterface(child.stdout), "line")) as [string];
   child.kill("SIGKILL");

@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { after, test } from "node:test";
+import { boundToUs } from "../../bound-to-us.ts";
 
 const MIB = 2 ** 20;
 
@@ -37,8 +38,17 @@ test("a disk that fills up in the middle of a conversion or a download fails it 
   // The file system is seen by the process alone, and vanishes with it.
   const script = 'mount -t tmpfs -o size=96m none "$0" && exec "$@"';
   const child = spawn(
-    "unshare",
-    ["--mount", "sh", "-c", script, mount, process.execPath, join(import.meta.dirname, "full-disk-child.js"), root],
+    ...boundToUs(
+      "unshare",
+      "--mount",
+      "sh",
+      "-c",
+      script,
+      mount,
+      process.execPath,
+      join(import.meta.dirname, "full-disk-child.js"),
+      root,
+    ),
     { stdio: ["ignore", "pipe", "inherit"] },
   );
   const told = new Map<string, Told>();

@@ -5,6 +5,7 @@ import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { IscsiTarget } from "../../../src/image/stream.ts";
 import { freePort } from "../../free-port.ts";
+import { boundToUs } from "../../bound-to-us.ts";
 
 const IQN = "iqn.2026-01.test:stream";
 const SECRET = "secretsecret";
@@ -17,7 +18,9 @@ export async function spawnTgtd(): Promise<{
 }> {
   const port = await freePort();
   const control = String(randomInt(1000, 32_000));
-  const process = spawn("tgtd", ["-f", "--iscsi", `portal=127.0.0.1:${port}`, "-C", control], { stdio: "ignore" });
+  const process = spawn(...boundToUs("tgtd", "-f", "--iscsi", `portal=127.0.0.1:${port}`, "-C", control), {
+    stdio: "ignore",
+  });
   const admin = (options: string): void =>
     void execFileSync("tgtadm", ["-C", control, ...options.split(" ")], { stdio: "pipe" });
   for (let attempt = 0; ; attempt += 1) {

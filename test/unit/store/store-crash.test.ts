@@ -10,6 +10,7 @@ import { fileURLToPath } from "node:url";
 import type { Fault } from "../../../src/core/fault.ts";
 import { SeededRandom } from "../../../src/core/random.ts";
 import { checkWhole, errorLog, open } from "./crashed-store.ts";
+import { boundToUs } from "../../bound-to-us.ts";
 
 const root = mkdtempSync(join(tmpdir(), "ironrack-crash-"));
 after(() => rmSync(root, { recursive: true }));
@@ -38,7 +39,9 @@ test(`kill -9 at any moment loses nothing that was promised and tears nothing ($
   const random = new SeededRandom(seed);
   let checked = 0;
   for (let round = 0; round < ROUNDS; round += 1) {
-    const child = spawn(process.execPath, [program, "write", directory], { stdio: ["ignore", "pipe", "inherit"] });
+    const child = spawn(...boundToUs(process.execPath, program, "write", directory), {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
     const lines = random.below(120);
     let seen = 0;
     let timer: NodeJS.Timeout | undefined;
@@ -63,8 +66,7 @@ test("a file system that refuses to grow files fails the commit, changes nothing
 }, async () => {
   const directory = join(root, "limited");
   const child = spawn(
-    "bash",
-    ["-c", `ulimit -S -f 600; exec "$0" "$@"`, process.execPath, program, "fill", directory],
+    ...boundToUs("bash", "-c", `ulimit -S -f 600; exec "$0" "$@"`, process.execPath, program, "fill", directory),
     { stdio: ["pipe", "pipe", "inherit"] },
   );
   const lines: string[] = [];
@@ -129,8 +131,8 @@ for (const [title, wrapper] of [
     skip: isRoot || wrapper.length === 0 ? false : "needs root",
   }, async () => {
     const directory = join(root, `held-${wrapper.length}`);
-    const [command = "", ...args] = [...wrapper, process.execPath, program, "fill", directory];
-    const child = spawn(command, args, { stdio: ["pipe", "pipe", "inherit"] });
+    const [command, ...args] = [...wrapper, process.execPath, program, "fill", directory] as const;
+    const child = spawn(...boundToUs(command, ...args), { stdio: ["pipe", "pipe", "inherit"] });
     await runUntil(child, (line) => line.startsWith("done 3"));
     for (let attempt = 0; attempt < 3; attempt += 1) {
       await assert.rejects(open(directory), (error: Fault) => error.kind === "busy" && error.code === "store.in-use");

@@ -7,7 +7,6 @@ import { givenUpFor, isHeld, isSeized } from "./lease-holder.ts";
 import type { OfferReader } from "./offer-table.ts";
 import {
   type PreparedSubnet,
-  poolContains,
   reservationKey,
   type Reservation,
   type ReservationKey,
@@ -261,7 +260,7 @@ function refuse(
   }
   const offer = view.offers.byAddress(address, view.now);
   if (offer !== undefined && offer.client !== query.client) return `${address} is offered to another client`;
-  if (own === undefined && !poolContains(subnet, address)) return `${address} is not in a pool`;
+  if (own === undefined && !subnet.pool.has(address)) return `${address} is not in a pool`;
   return undefined;
 }
 

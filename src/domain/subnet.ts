@@ -42,12 +42,16 @@ export interface PreparedSubnet {
   readonly mask: number;
   readonly network: number;
   readonly broadcast: number;
-  readonly pools: readonly { readonly first: number; readonly size: number }[];
   /** The pools together, without what is excluded or reserved. */
   readonly pool: AddressPool<Ipv4Address>;
-  readonly excluded: ReadonlySet<number>;
   readonly reservedFor: ReadonlyMap<string, Reservation>;
   readonly reservedAddresses: ReadonlyMap<Ipv4Address, Reservation>;
+}
+
+/** AddressRange in numbers. */
+interface NumberRange {
+  readonly first: number;
+  readonly size: number;
 }
 
 export function reservationKey(key: ReservationKey): string {
@@ -60,7 +64,7 @@ export function prepareSubnet(subnet: Subnet): PreparedSubnet {
   const network = (ipv4ToNumber(subnet.network) & mask) >>> 0;
   const broadcast = (network | ~mask) >>> 0;
   const inside = (address: number): boolean => (address & mask) >>> 0 === network;
-  const pools = subnet.pools.map((pool) => {
+  const pools = subnet.pools.map((pool): NumberRange => {
     const first = ipv4ToNumber(pool.first);
     const last = ipv4ToNumber(pool.last);
     if (!inside(first) || !inside(last) || first > last) {
@@ -81,26 +85,25 @@ export function prepareSubnet(subnet: Subnet): PreparedSubnet {
     reservedFor.set(key, reservation);
     reservedAddresses.set(reservation.address, reservation);
   }
-  const excluded = new Set([network, broadcast, ...subnet.excluded.map(ipv4ToNumber)]);
-  const isAnybodys = (address: Ipv4Address): boolean =>
-    !excluded.has(ipv4ToNumber(address)) && !reservedAddresses.has(address);
+  const never = new Set([network, broadcast, ...[...subnet.excluded, ...reservedAddresses.keys()].map(ipv4ToNumber)]);
   const pool: AddressPool<Ipv4Address> = {
     size: pools.reduce((sum, { size }) => sum + size, 0),
     network,
     at: (index) => {
-      const address = addressAt(pools, index);
-      return address !== null && isAnybodys(address) ? address : null;
+      const number = numberAt(pools, index);
+      return number === null || never.has(number) ? null : ipv4FromNumber(number);
     },
-    has: (address) => isAnybodys(address) && isInPools(pools, ipv4ToNumber(address)),
+    has: (address) => {
+      const number = ipv4ToNumber(address);
+      return !never.has(number) && pools.some(({ first, size }) => number >= first && number < first + size);
+    },
   };
   return {
     subnet,
     mask,
     network,
     broadcast,
-    pools,
     pool,
-    excluded,
     reservedFor,
     reservedAddresses,
   };
@@ -110,20 +113,10 @@ export function subnetContains(prepared: PreparedSubnet, address: Ipv4Address): 
   return (ipv4ToNumber(address) & prepared.mask) >>> 0 === prepared.network;
 }
 
-/** Whether the address may be given to anyone: in a pool and not excluded. */
-export function poolContains(prepared: PreparedSubnet, address: Ipv4Address): boolean {
-  const number = ipv4ToNumber(address);
-  return !prepared.excluded.has(number) && isInPools(prepared.pools, number);
-}
-
-function isInPools(pools: PreparedSubnet["pools"], address: number): boolean {
-  return pools.some(({ first, size }) => address >= first && address < first + size);
-}
-
-function addressAt(pools: PreparedSubnet["pools"], index: number): Ipv4Address | null {
+function numberAt(pools: readonly NumberRange[], index: number): number | null {
   let left = index;
   for (const { first, size } of pools) {
-    if (left < size) return ipv4FromNumber(first + left);
+    if (left < size) return first + left;
     left -= size;
   }
   return null;

@@ -73,7 +73,7 @@ export class DhcpDecider {
   hold({ query, subnet }: Exchange, { address }: Offered): void {
     const { clock, offerTime } = this.#options;
     const until = (clock.now() + offerTime) as Millis;
-    this.#offers.hold({ address, network: subnet?.prepared.network ?? 0, client: query.client, until });
+    this.#offers.hold({ address, network: subnet?.prepared.pool.network ?? 0, client: query.client, until });
   }
 
   /** The client's offer has been taken or refused. */

@@ -1,9 +1,11 @@
 import type { Ipv4Address, MacAddress } from "../core/brand.ts";
 import type { Clock } from "../core/clock.ts";
+import { toFault } from "../core/fault.ts";
 import type { Log } from "../core/log.ts";
 import type { Millis } from "../core/units.ts";
 import type { AddressDecision } from "../domain/address-policy.ts";
 import type { Store } from "../domain/store.ts";
+import { fieldsOf } from "./dhcp-answerer.ts";
 import type { DhcpCounts } from "./dhcp-counters.ts";
 import type { DhcpDecider, Offered } from "./dhcp-decider.ts";
 import type { DhcpLink, Exchange } from "./dhcp-exchange.ts";
@@ -54,8 +56,8 @@ export class DhcpConflictCheck implements AsyncDisposable {
     const running = this.#check(exchange, offer)
       .catch((error: unknown) => {
         counts.failed += 1;
-        const { link } = exchange.served;
-        log.error("dhcp.failed", { interface: link.interface, address: offer.address }, error);
+        const fields = fieldsOf(exchange, toFault(error).message);
+        log.error("dhcp.failed", { ...fields, address: offer.address }, error);
       })
       .finally(() => this.#running.delete(client));
     this.#running.set(client, running);

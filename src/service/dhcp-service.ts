@@ -62,7 +62,7 @@ export class DhcpService implements AsyncDisposable {
     const serveUnknown = options.serveUnknown || boot.policy.discovery;
     const counts = this.#counts;
     const decider = new DhcpDecider(options);
-    const decided = (exchange: Exchange, decision: AddressDecision): void => this.#carryOutSafely(exchange, decision);
+    const decided = (exchange: Exchange, decision: AddressDecision): void => this.#carryOut(exchange, decision);
     this.#options = options;
     this.#rules = { subnets, prepared: subnets.map((one) => one.prepared), serveUnknown };
     this.#malformed = new MinuteLog({ clock, log, event: "dhcp.malformed" });
@@ -74,6 +74,7 @@ export class DhcpService implements AsyncDisposable {
       counts,
       decide: (exchange, tx) => decider.settle(exchange, tx),
       decided,
+      fieldsOf,
     });
     this.#conflicts =
       probe === null ? null : new DhcpConflictCheck({ store, clock, log, quarantine, probe, decider, counts, decided });
@@ -143,16 +144,6 @@ export class DhcpService implements AsyncDisposable {
 
   #queue(exchange: Exchange): void {
     if (!this.#leases.add(exchange)) this.#answerer.silence(exchange, TOO_MANY_WAIT);
-  }
-
-  /** One answer that cannot be made must not keep the others of its group back. */
-  #carryOutSafely(exchange: Exchange, decision: AddressDecision): void {
-    try {
-      this.#carryOut(exchange, decision);
-    } catch (error) {
-      this.#counts.failed += 1;
-      this.#options.log.error("dhcp.failed", fieldsOf(exchange, "an answer could not be made"), error);
-    }
   }
 
   /** Only after what the decision promises is on disk. */

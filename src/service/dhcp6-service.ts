@@ -71,7 +71,8 @@ export class Dhcp6Service implements AsyncDisposable {
       log,
       counts,
       decide: ({ exchange, kind }, tx) => decider.decide(exchange, kind, tx),
-      decided: (asked, answered) => this.#answerSafely(asked, answered),
+      decided: (asked, answered) => this.#answerStored(asked, answered),
+      fieldsOf: ({ exchange }, reason) => fieldsOf6(exchange, reason),
     });
   }
 
@@ -190,16 +191,6 @@ export class Dhcp6Service implements AsyncDisposable {
 
   #queue(exchange: Exchange6, kind: AskedKind): void {
     if (!this.#leases.add({ exchange, kind })) this.#answerer.silence(exchange, TOO_MANY_WAIT);
-  }
-
-  /** One answer that cannot be made must not keep the others of its group back. */
-  #answerSafely(asked: Asked6, answered: readonly AnsweredAssociation[]): void {
-    try {
-      this.#answerStored(asked, answered);
-    } catch (error) {
-      this.#counts.failed += 1;
-      this.#options.log.error("dhcp.failed", fieldsOf6(asked.exchange, "an answer could not be made"), error);
-    }
   }
 
   /** Only after what was decided is on disk. */

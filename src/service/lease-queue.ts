@@ -1,5 +1,5 @@
 import { toFault } from "../core/fault.ts";
-import type { Log } from "../core/log.ts";
+import type { Log, LogFields } from "../core/log.ts";
 import type { Store, Transaction } from "../domain/store.ts";
 
 /** Messages that wait for the disk; whoever comes behind them would be answered too late to care. */
@@ -14,8 +14,10 @@ interface LeaseQueueParts<Message, Decision> {
   readonly counts: { failed: number };
   /** Puts what it decides into the transaction. */
   readonly decide: (message: Message, tx: Transaction) => Decision;
-  /** Called once what the decision promises is on disk; must not throw. */
+  /** Called once what the decision promises is on disk. */
   readonly decided: (message: Message, decision: Decision) => void;
+  /** What a line about the message says. */
+  readonly fieldsOf: (message: Message, reason: string) => LogFields;
 }
 
 /**
@@ -50,7 +52,7 @@ export class LeaseQueue<Message, Decision> implements AsyncDisposable {
   }
 
   async #commit(group: readonly Message[]): Promise<void> {
-    const { store, decide, decided, counts, log } = this.#parts;
+    const { store, decide, counts, log } = this.#parts;
     let decisions: readonly (readonly [Message, Decision])[];
     try {
       decisions = await store.commit((tx) => group.map((message) => [message, decide(message, tx)] as const));
@@ -60,7 +62,18 @@ export class LeaseQueue<Message, Decision> implements AsyncDisposable {
       log.error("dhcp.failed", { reason: fault.message, code: fault.code, messages: group.length }, error);
       return;
     }
-    for (const [message, decision] of decisions) decided(message, decision);
+    for (const [message, decision] of decisions) this.#tell(message, decision);
+  }
+
+  /** One answer that cannot be made must not keep the others of its group back. */
+  #tell(message: Message, decision: Decision): void {
+    const { decided, counts, log, fieldsOf } = this.#parts;
+    try {
+      decided(message, decision);
+    } catch (error) {
+      counts.failed += 1;
+      log.error("dhcp.failed", fieldsOf(message, "an answer could not be made"), error);
+    }
   }
 
   /** Lets what waits reach the disk. */

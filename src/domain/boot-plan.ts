@@ -238,7 +238,7 @@ function ramdiskObstacle({ node, firmware, policy }: BootQuery): string | null {
   if (ramdisk === null || !(own || policy.ramdisks.includes(ramdisk)))
     return `no ramdisk for the node's cpu_arch${ramdisk === null ? "" : `, ${ramdisk}`}`;
   if (firmware.processor === null || runsOn(ramdisk, firmware.processor)) return null;
-  return `no ramdisk for ${firmware.processor}: by its cpu_arch the node is ${ramdisk}`;
+  return `no ramdisk for ${firmware.processor}: by the node's cpu_arch, or for want of one, it is ${ramdisk}`;
 }
 
 function ramdiskScript(query: BootQuery): BootScript {

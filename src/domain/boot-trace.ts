@@ -86,7 +86,7 @@ export class BootTrace implements BootTraceReader {
     this.#clock = options.clock;
     this.#limits = options.limits ?? LIMITS;
     // Rises over restarts too, so that whoever follows need not know of them.
-    this.#seq = options.clock.wall().getTime();
+    this.#seq = options.clock.wallMillis();
   }
 
   get lastSeq(): number {

@@ -142,14 +142,13 @@ function chapOf(properties: JsonObject): IscsiVolume["chap"] | Unfit {
 
 /** The name and password under the keys that begin with `prefix`; null where there is neither. */
 function credentialsOf(properties: JsonObject, prefix: string): Credentials | Unfit | null {
-  const [username, password] = (["username", "password"] as const).map((word) =>
-    stringProperty(properties, `${prefix}_${word}`),
-  );
+  const wrong = (word: string, reason: string): Unfit => ({ field: `properties.${prefix}_${word}`, reason });
+  const username = stringProperty(properties, `${prefix}_username`);
+  const password = stringProperty(properties, `${prefix}_password`);
   if (username === undefined && password === undefined) return null;
-  for (const [word, value] of Object.entries({ username, password })) {
-    const field = `properties.${prefix}_${word}`;
-    if (value === undefined) return { field, reason: MISSING };
-    if (!IPXE_WORD.test(value)) return { field, reason: UNFIT_WORD };
-  }
-  return { username: username ?? "", password: password ?? "" };
+  if (username === undefined) return wrong("username", MISSING);
+  if (!IPXE_WORD.test(username)) return wrong("username", UNFIT_WORD);
+  if (password === undefined) return wrong("password", MISSING);
+  if (!IPXE_WORD.test(password)) return wrong("password", UNFIT_WORD);
+  return { username, password };
 }

@@ -20,9 +20,10 @@ export class ArrivingFile {
     let held = true;
     return {
       [Symbol.dispose]: () => {
-        if (held) this.#holders -= 1;
-        if (held) this.#closeIfOver();
+        if (!held) return;
         held = false;
+        this.#holders -= 1;
+        this.#closeIfOver();
       },
     };
   }

@@ -1,7 +1,7 @@
 import { assertNever } from "../core/fault.ts";
 import type { BootScript } from "../domain/boot-script.ts";
 import type { IscsiVolume } from "../domain/volume.ts";
-import { type IpxeCommand, renderIpxeScript } from "../protocol/ipxe/script.ts";
+import { type ChapSetting, type IpxeCommand, renderIpxeScript } from "../protocol/ipxe/script.ts";
 
 /** The first hard disk, as the BIOS numbers it. */
 const FIRST_DISK = 0x80;
@@ -76,16 +76,14 @@ function volumeCommands(script: Extract<BootScript, { readonly kind: "volumes" }
 }
 
 function login({ chap }: IscsiVolume): readonly IpxeCommand[] {
-  const settings = {
-    username: chap?.username,
-    password: chap?.password,
-    "reverse-username": chap?.reverse?.username,
-    "reverse-password": chap?.reverse?.password,
-  };
-  return Object.entries(settings).map(([name, value]) => {
-    const setting = name as keyof typeof settings;
-    return value === undefined ? { kind: "clear", setting } : { kind: "set", setting, value };
-  });
+  const told = (setting: ChapSetting, value: string | undefined): IpxeCommand =>
+    value === undefined ? { kind: "clear", setting } : { kind: "set", setting, value };
+  return [
+    told("username", chap?.username),
+    told("password", chap?.password),
+    told("reverse-username", chap?.reverse?.username),
+    told("reverse-password", chap?.reverse?.password),
+  ];
 }
 
 /** Single-level addressing up to 255, flat addressing above. @source RFC 4173 §5; SAM-5 §4.7.7 */

@@ -1,4 +1,4 @@
-import type { MacAddress } from "../core/brand.ts";
+import { hexOfWord, type MacAddress } from "../core/brand.ts";
 import { MalformedFault } from "../core/fault.ts";
 import { type Ipv6Address, parseZonedIpv6Address } from "../core/ipv6-address.ts";
 import type { Firmware } from "../domain/boot-firmware.ts";
@@ -101,7 +101,7 @@ export function readClient6({ message, relays }: Delivered, source: string): Dhc
 
 /** What the client's lease is stored under. */
 export function leaseClient6(duid: Uint8Array, iaid: number): string {
-  return `duid:${hex(duid)}/${iaid.toString(16).padStart(8, "0")}`;
+  return `duid:${hex(duid)}/${hexOfWord(iaid)}`;
 }
 
 /** A DUID is of one machine, a MAC address of one card of it: what names more comes first. */

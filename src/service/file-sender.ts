@@ -15,17 +15,13 @@ interface FileRequest {
 /** Two send to many clients a third faster than one; a third thread was of no use on two processors. */
 const MOST_THREADS = 2;
 
-interface Thread {
-  readonly sender: NativeSender<FileRequest, SenderOutcome>;
-  sending: number;
-}
-
 /** Sends parts of files over connected TCP sockets by sendfile, in threads of the addon. */
 export class FileSender implements AsyncDisposable {
-  readonly #threads: readonly Thread[] = Array.from({ length: Math.min(MOST_THREADS, availableParallelism()) }, () => ({
-    sender: new NativeSender((onOutcome) => nativeAddon().openFileSender(onOutcome)),
-    sending: 0,
-  }));
+  /** Each is a thread. */
+  readonly #senders: readonly NativeSender<FileRequest, SenderOutcome>[] = Array.from(
+    { length: Math.min(MOST_THREADS, availableParallelism()) },
+    () => new NativeSender((onOutcome) => nativeAddon().openFileSender(onOutcome)),
+  );
 
   /**
    * Resolves when the last byte is with the kernel. Nobody else may write to the socket until then; reading goes on as
@@ -42,16 +38,11 @@ export class FileSender implements AsyncDisposable {
     until: { readonly signal: AbortSignal },
   ): Promise<void> {
     const { socket, file, offset, length, patience } = part;
-    const thread = this.#threads.reduce((least, one) => (one.sending < least.sending ? one : least));
-    thread.sending += 1;
-    try {
-      await thread.sender.send({ socket, file: file.fd, offset, length, patience_ms: patience }, until);
-    } finally {
-      thread.sending -= 1;
-    }
+    const idlest = this.#senders.reduce((least, one) => (one.waiting < least.waiting ? one : least));
+    await idlest.send({ socket, file: file.fd, offset, length, patience_ms: patience }, until);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all(this.#threads.map(({ sender }) => sender[Symbol.asyncDispose]()));
+    await Promise.all(this.#senders.map((sender) => sender[Symbol.asyncDispose]()));
   }
 }

@@ -24,6 +24,11 @@ export class NativeSender<Request extends object, Outcome extends SenderOutcome>
     });
   }
 
+  /** Requests that have not ended yet. */
+  get waiting(): number {
+    return this.#waiting.size;
+  }
+
   /**
    * The outcome when it is over; descriptors in the request may be closed as soon as the call is made. An aborted signal
    * or a closed sender ends it with an outcome too. @throws Fault as the outcome says; cancelled when closed already

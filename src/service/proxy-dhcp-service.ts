@@ -8,6 +8,7 @@ import { bootServerDestination, type Destination, replyDestination } from "../pr
 import { type BootDirectory, type BootSettings, findMachine, planFor, servicesAt } from "./boot-lookup.ts";
 import { withoutBootSecret } from "./boot-secret.ts";
 import { type DhcpClient, readClient } from "./dhcp-client.ts";
+import { firmwareWord } from "./dhcp-firmware.ts";
 import { encodeProxyReply } from "./dhcp-reply.ts";
 import { MinuteLog } from "./minute-log.ts";
 
@@ -109,7 +110,7 @@ export class ProxyDhcpService implements AsyncDisposable {
       mac: client.mac,
       node: known.node?.uuid,
       type: client.type,
-      firmware: `${client.firmware.program} ${client.firmware.architecture}`,
+      firmware: firmwareWord(firmware),
     };
     if (plan.network.kind === "silent") {
       this.#counts.silent += 1;

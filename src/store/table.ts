@@ -55,9 +55,7 @@ export class Table<K extends string, V, I extends string> {
     if (parent === undefined) return own;
     const below = parent.find(index, entry);
     if (below.length === 0) return own;
-    const [only] = below;
-    if (own.length === 0 && below.length === 1 && only !== undefined && !this.#rows.has(this.#shape.key(only)))
-      return below;
+    if (own.length === 0 && below.every((row) => !this.#rows.has(this.#shape.key(row)))) return below;
     return [...below.filter((row) => !this.#rows.has(this.#shape.key(row))), ...own];
   }
 

@@ -1,7 +1,7 @@
 import { assertNever } from "../../core/fault.ts";
 
 /** Names and passwords of a storage system; `reverse-`: those that it must know. @source ipxe.org/cfg */
-type ChapSetting = "username" | "password" | "reverse-username" | "reverse-password";
+export type ChapSetting = "username" | "password" | "reverse-username" | "reverse-password";
 
 /** A command of an iPXE script. Values are written so that iPXE takes them as they are. @source ipxe.org/cmd */
 export type IpxeCommand =

@@ -181,12 +181,17 @@ if asked addon; then
     if [ "$(cat build/native/.key 2> /dev/null)" != "$key" ] || [ ! -e build/native/ironrack.node ]; then
         mkdir -p build/native
         if [ ! -e "$cache/addon/$key/ironrack.node" ]; then
+            # Objects of an earlier build may be of another compiler, other libraries or flags, which make does not see:
+            # what they are linked into goes to no other checkout.
+            if [ -e build/native/obj ]; then whole=no; else whole=yes; fi
             say "building the native addon (about a minute)"
             step addon bash native/build.sh
             [ "$(addon_key)" = "$key" ] || die "the addon's sources changed while it was built: run the same command again"
-            mkdir -p "$cache/addon/$key.new"
-            cp build/native/ironrack.node build/native/image2iscsi "$cache/addon/$key.new/"
-            rm -rf "$cache/addon/$key" && mv "$cache/addon/$key.new" "$cache/addon/$key"
+            if [ $whole = yes ]; then
+                mkdir -p "$cache/addon/$key.new"
+                cp build/native/ironrack.node build/native/image2iscsi "$cache/addon/$key.new/"
+                rm -rf "$cache/addon/$key" && mv "$cache/addon/$key.new" "$cache/addon/$key"
+            fi
         else
             # Renamed into place: a running process may have the old one open.
             for product in ironrack.node image2iscsi; do

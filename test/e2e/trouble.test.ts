@@ -1,10 +1,8 @@
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { promisify } from "node:util";
 import { type JsonObject, stringProperty } from "../../src/core/json.ts";
 import { millis, seconds } from "../../src/core/units.ts";
 import { type DemoImage, digestOf } from "../rack/demo-files.ts";
@@ -196,7 +194,7 @@ rule("the site has every event, in order, whatever was killed in between", async
 /** The same disk as a vmdk image, which the daemon has to convert. */
 async function asVmdk(image: DemoImage): Promise<DemoImage> {
   const path = join(lab.rack.directory, "debian.vmdk");
-  await promisify(execFile)("qemu-img", ["convert", "-f", "qcow2", "-O", "vmdk", image.path, path]);
+  await lab.rack.run(["qemu-img", "convert", "-f", "qcow2", "-O", "vmdk", image.path, path]);
   return { path, sha256: await digestOf(path) };
 }
 

@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
 import { cpSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -27,6 +26,11 @@ const CHAP = {
  */
 test("machines with BIOS and with UEFI are deployed on iSCSI volumes, with mutual CHAP, and run their systems from there", async () => {
   const directory = mkdtempSync(join(tmpdir(), "ironrack-volume-"));
+  await deployOnVolumes(directory);
+  rmSync(directory, { recursive: true, force: true }); // where it failed, the logs are kept
+});
+
+async function deployOnVolumes(directory: string): Promise<void> {
   await using lab = await openLab({
     directory,
     machines: [
@@ -60,21 +64,23 @@ test("machines with BIOS and with UEFI are deployed on iSCSI volumes, with mutua
     }),
   );
   for (const secret of [CHAP.auth_password, CHAP.auth_reverse_password]) assert.ok(!lab.daemon.log().includes(secret));
-  rmSync(directory, { recursive: true, force: true });
-});
+}
 
 async function storage(lab: Lab, leads: readonly Lead[]): Promise<AsyncDisposable> {
   const { rack } = lab;
   const tools = join(rack.directory, "open-iscsi");
   for (const name of ["open-iscsi", "libopeniscsiusr"]) cpSync(unpackedPackage(name), tools, { recursive: true });
   const build = resolve(BUILD, "../test/rack/volume/build.sh");
-  return await openStorage({
-    portal: `${PROVISIONING.address}:3260`,
-    volumes: leads.map(({ name }) => {
+  const volumes = await Promise.all(
+    leads.map(async ({ name }) => {
       const file = join(rack.directory, `${name}.volume`);
-      execFileSync("bash", [build, lab.image.path, file, tools], { stdio: ["ignore", "inherit", "inherit"] });
+      await rack.run(["bash", build, lab.image.path, file, tools]);
       return { iqn: VOLUME + name, initiator: INITIATOR + name, file };
     }),
+  );
+  return await openStorage({
+    portal: `${PROVISIONING.address}:3260`,
+    volumes,
     login: { username: CHAP.auth_username, password: CHAP.auth_password },
     reverse: { username: CHAP.auth_reverse_username, password: CHAP.auth_reverse_password },
     spawn: (argv) => rack.spawn(argv, { logFile: join(rack.directory, "tgtd.log") }),

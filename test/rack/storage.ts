@@ -48,5 +48,10 @@ export async function openStorage(options: {
     await admin(`--op bind --mode account ${target} --user ${reverse.username} --outgoing`);
     await admin(`--op bind --mode target ${target} -Q ${initiator}`);
   }
-  return daemon;
+  return {
+    [Symbol.asyncDispose]: async () => {
+      await daemon.kill("SIGKILL"); // it ignores SIGTERM while it has targets
+      await daemon.ended;
+    },
+  };
 }

@@ -4,6 +4,7 @@ import { Fault } from "../../src/core/fault.ts";
 import { objectProperty, type JsonObject } from "../../src/core/json.ts";
 import { silentLog, type Log } from "../../src/core/log.ts";
 import { SystemRandom } from "../../src/core/random.ts";
+import { Scope } from "../../src/core/scope.ts";
 import { seconds } from "../../src/core/units.ts";
 import { SiteTransport } from "../../src/cli/site-transport.ts";
 import type { Store } from "../../src/domain/store.ts";
@@ -22,44 +23,25 @@ const rpc = (id: string | number | null, method: string, params: JsonObject = {}
 const errorOf = (answer: JsonObject): JsonObject => objectProperty(answer, "error") ?? {};
 
 /** A rack's session and the site, each connected to a broker of their own. */
-class RackAndSite implements AsyncDisposable {
-  readonly site: Site;
-  readonly session: SiteSession;
-  readonly ran: readonly string[];
-  readonly #broker: Broker;
-
-  private constructor(broker: Broker, site: Site, { session, ran }: ReturnType<typeof openRack>) {
-    this.#broker = broker;
-    this.site = site;
-    this.session = session;
-    this.ran = ran;
-  }
-
-  static async start(
-    options: { readonly store?: Store & AsyncDisposable; readonly log?: Log } = {},
-  ): Promise<RackAndSite> {
-    const broker = await Broker.start();
-    const rack = openRack({ log: silentLog, ...options, server: { url: broker.url } });
-    rack.session.start();
-    const both = new RackAndSite(broker, await Site.connect(broker.url), rack);
-    try {
-      await both.site.online();
-      return both;
-    } catch (error) {
-      await both[Symbol.asyncDispose]();
-      throw error;
-    }
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.site[Symbol.asyncDispose]();
-    await this.session[Symbol.asyncDispose]();
-    await this.#broker[Symbol.asyncDispose]();
+async function rackAndSite(
+  options: { readonly store?: Store & AsyncDisposable; readonly log?: Log } = {},
+): Promise<AsyncDisposable & { readonly site: Site; readonly session: SiteSession; readonly ran: readonly string[] }> {
+  const scope = new Scope();
+  try {
+    const broker = scope.use(await Broker.start());
+    const { session, ran } = openRack({ log: silentLog, ...options, server: { url: broker.url } });
+    scope.use(session).start();
+    const site = scope.use(await Site.connect(broker.url));
+    await site.online();
+    return { site, session, ran, [Symbol.asyncDispose]: () => scope.close() };
+  } catch (error) {
+    await scope.close();
+    throw error;
   }
 }
 
 test("a command's answer goes to its response topic with its correlation data", async (context) => {
-  await using rack = await RackAndSite.start();
+  await using rack = await rackAndSite();
   const { site, ran } = rack;
   const answer = await (await site.send(rpc("a1", "node.create", { name: "n1" }))).answer();
   assert.equal(answer["id"], "a1");
@@ -77,7 +59,7 @@ test("a command's answer goes to its response topic with its correlation data", 
 });
 
 test("a command with an id that was used gets the stored answer and is not carried out again", async () => {
-  await using rack = await RackAndSite.start();
+  await using rack = await rackAndSite();
   const { site, ran } = rack;
   const first = await (await site.send(rpc("x", "node.create", { name: "n1" }))).answer();
   const second = await (await site.send(rpc("x", "node.create", { name: "n1" }), { to: "answers/other" })).answer();
@@ -88,7 +70,7 @@ test("a command with an id that was used gets the stored answer and is not carri
 });
 
 test("a caller that repeats a running command from another topic gets the answer too, once", async () => {
-  await using rack = await RackAndSite.start();
+  await using rack = await rackAndSite();
   const { site, ran } = rack;
   const one = await site.send(rpc("x", "node.work", { node: "n1", ms: 300 }), { to: "answers/one" });
   const two = await site.send(rpc("x", "node.work", { node: "n1", ms: 300 }), { to: "answers/two" });
@@ -97,7 +79,7 @@ test("a caller that repeats a running command from another topic gets the answer
 });
 
 test("commands for one node run in order of arrival, and a slow one does not hold up another node", async () => {
-  await using rack = await RackAndSite.start();
+  await using rack = await rackAndSite();
   const { site, ran } = rack;
   const sent = [
     await site.send(rpc("1", "node.create", { name: "n1" })),
@@ -110,7 +92,7 @@ test("commands for one node run in order of arrival, and a slow one does not hol
 });
 
 test("a command whose message expired before its turn is answered with a timeout and not carried out", async () => {
-  await using rack = await RackAndSite.start();
+  await using rack = await rackAndSite();
   const { site, ran } = rack;
   await site.send(rpc("slow", "node.work", { node: "n1", ms: 2500 }));
   const late = await site.send(rpc("late", "node.work", { node: "n1", ms: 1 }), { expiry_s: 1 });
@@ -120,7 +102,7 @@ test("a command whose message expired before its turn is answered with a timeout
 
 test("a payload that is no command is counted, answered where there is a response topic, and logged once a minute", async () => {
   const { log, lines } = recordingLog();
-  await using rack = await RackAndSite.start({ log });
+  await using rack = await rackAndSite({ log });
   const { site, session } = rack;
   const code = async (payload: JsonObject | string): Promise<unknown> =>
     errorOf(await (await site.send(payload)).answer())["code"];
@@ -160,7 +142,7 @@ test("a command that could not be put on disk is not acknowledged; the broker de
     failures -= 1;
     throw new Fault("storage", "disk", "no space left on the disk");
   });
-  await using rack = await RackAndSite.start({ store, log });
+  await using rack = await rackAndSite({ store, log });
   const { site, ran } = rack;
   const answer = await (await site.send(rpc("a", "node.create", { name: "n1" }))).answer();
   assert.equal(objectProperty(answer, "result")?.["name"], "n1");

@@ -7,13 +7,12 @@ import { parseIpv6Address } from "../../src/core/ipv6-address.ts";
 import { type Random, SeededRandom } from "../../src/core/random.ts";
 import { millis } from "../../src/core/units.ts";
 import * as dhcp4 from "../../src/protocol/dhcp4/message.ts";
-import { encodeOptions } from "../../src/protocol/dhcp4/options.ts";
 import * as dhcp6 from "../../src/protocol/dhcp6/message.ts";
 import { option } from "../../src/protocol/dhcp6/options.ts";
 import { serverDuid } from "../../src/service/dhcp6-duid.ts";
 import { SERVER } from "../peer/boot-lab.ts";
 import { IPV6, SERVER6 } from "../peer/ipv6-lab.ts";
-import { anyDhcp4, damagedDhcp4 } from "./dhcp4-datagram.ts";
+import { anyDhcp4, damagedDhcp4, relayedRequest } from "./dhcp4-datagram.ts";
 import { anyDhcp6 } from "./dhcp6-datagram.ts";
 
 /** What a family of DHCP needs to be fuzzed. */
@@ -29,7 +28,7 @@ interface Family {
 }
 
 const RELAY = parseIpv4Address("10.79.0.9");
-const MAC = macAddressToBytes(parseMacAddress("52:54:00:79:00:01"));
+const MAC = parseMacAddress("52:54:00:79:00:01");
 const damaged = damagedDhcp4(RELAY);
 
 const FAMILIES: Readonly<Record<string, Family>> = {
@@ -38,23 +37,10 @@ const FAMILIES: Readonly<Record<string, Family>> = {
     from: { address: RELAY, port: 67 },
     to: [{ address: SERVER, port: 67 }],
     datagram: (random) => (random.below(3) === 0 ? anyDhcp4(random) : damaged(random)),
-    question: (xid) =>
-      dhcp4.encodeMessage({
-        op: "request",
-        htype: 1,
-        hops: 1,
-        xid,
-        secs: 0,
-        broadcast: false,
-        ciaddr: dhcp4.UNSPECIFIED,
-        yiaddr: dhcp4.UNSPECIFIED,
-        siaddr: dhcp4.UNSPECIFIED,
-        giaddr: RELAY,
-        chaddr: MAC,
-        sname: "",
-        file: "",
-        options: encodeOptions({ messageType: "discover", parameterRequestList: [1, 3] }),
-      }).bytes,
+    question: (xid) => {
+      const options = { messageType: "discover", parameterRequestList: [1, 3] } as const;
+      return dhcp4.encodeMessage(relayedRequest(RELAY, MAC, xid, options)).bytes;
+    },
     idOf: (answer) => Buffer.from(answer).readUInt32BE(4),
   },
   dhcp6: {
@@ -71,7 +57,7 @@ const FAMILIES: Readonly<Record<string, Family>> = {
         type: "solicit",
         transactionId: transactionId & 0xffffff,
         options: [
-          option("clientIdentifier", Uint8Array.of(0, 3, 0, 1, ...MAC)),
+          option("clientIdentifier", Uint8Array.of(0, 3, 0, 1, ...macAddressToBytes(MAC))),
           option("nonTemporaryAddresses", { iaid: 1, t1: 0, t2: 0, options: [] }),
         ],
       }),

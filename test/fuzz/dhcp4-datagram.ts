@@ -1,7 +1,7 @@
-import { macAddressToBytes, type Ipv4Address, parseMacAddress } from "../../src/core/brand.ts";
+import { macAddressToBytes, type Ipv4Address, type MacAddress, parseMacAddress } from "../../src/core/brand.ts";
 import type { Random } from "../../src/core/random.ts";
-import { encodeMessage, UNSPECIFIED } from "../../src/protocol/dhcp4/message.ts";
-import { encodeOptions } from "../../src/protocol/dhcp4/options.ts";
+import { type Dhcp4Message, encodeMessage, UNSPECIFIED } from "../../src/protocol/dhcp4/message.ts";
+import { encodeOptions, type OptionValues } from "../../src/protocol/dhcp4/options.ts";
 
 /** Bytes that look like DHCP to different degrees: noise, a header with wild options, and now and then lengths that lie. */
 export function anyDhcp4(random: Random): Uint8Array {
@@ -24,30 +24,36 @@ export function anyDhcp4(random: Random): Uint8Array {
   return bytes;
 }
 
-/** Discovers that are damaged in a few places or cut short; what is answered goes to `relay`. */
-export function damagedDhcp4(relay: Ipv4Address): (random: Random) => Uint8Array {
-  const real = encodeMessage({
+/** What a relay has passed on; the answer goes to it. */
+export function relayedRequest(relay: Ipv4Address, mac: MacAddress, xid: number, options: OptionValues): Dhcp4Message {
+  return {
     op: "request",
     htype: 1,
     hops: 1,
-    xid: 7,
+    xid,
     secs: 0,
     broadcast: false,
     ciaddr: UNSPECIFIED,
     yiaddr: UNSPECIFIED,
     siaddr: UNSPECIFIED,
     giaddr: relay,
-    chaddr: macAddressToBytes(parseMacAddress("52:54:00:00:00:0a")),
+    chaddr: macAddressToBytes(mac),
     sname: "",
     file: "",
-    options: encodeOptions({
-      messageType: "discover",
-      parameterRequestList: [1, 3],
-      clientSystemArchitecture: [7],
-      vendorClassIdentifier: "PXEClient",
-      relayAgentInformation: new Map([[19, new Uint8Array(0)]]), // the relay's own port: RFC 8357
-    }),
-  }).bytes;
+    options: encodeOptions(options),
+  };
+}
+
+/** Discovers that are damaged in a few places or cut short; what is answered goes to `relay`. */
+export function damagedDhcp4(relay: Ipv4Address): (random: Random) => Uint8Array {
+  const discover = relayedRequest(relay, parseMacAddress("52:54:00:00:00:0a"), 7, {
+    messageType: "discover",
+    parameterRequestList: [1, 3],
+    clientSystemArchitecture: [7],
+    vendorClassIdentifier: "PXEClient",
+    relayAgentInformation: new Map([[19, new Uint8Array(0)]]), // the relay's own port: RFC 8357
+  });
+  const real = encodeMessage(discover).bytes;
   const giaddr = real.subarray(24, 28);
   return (random) => {
     const bytes = Uint8Array.from(real);

@@ -5,6 +5,7 @@ import { dhcpServers, staticBoot } from "../../../src/cli/dhcp-config.ts";
 import { loadConfig } from "../../../src/config/load.ts";
 import { planBoot } from "../../../src/domain/boot-plan.ts";
 import { firmwareOf } from "../../../src/service/dhcp-firmware.ts";
+import { bootSettings } from "../../boot-settings.ts";
 
 const config = loadConfig("appliance.conf");
 const { address } = config.boot.address;
@@ -15,6 +16,7 @@ test("what another server tells each firmware is what the boot plan would have t
     { platform: "bios" as const, processor: "i386" as const, file: config.boot.biosLoader },
     { platform: "efi" as const, processor: "x86_64" as const, file: config.boot.uefiLoader },
   ];
+  const { policy } = bootSettings({ policy: { discovery: true, loaders, signedLoaders: [], ramdisks: ["x86_64"] } });
   for (const { name, architectures, by, file } of boot.files) {
     assert.ok(architectures.length > 0, name);
     for (const architecture of architectures) {
@@ -32,15 +34,7 @@ test("what another server tells each firmware is what the boot plan would have t
         }),
         services: { address, http: `http://${address}:${config.boot.httpPort}`, https: null, apiUrl: "" },
         secret: "",
-        policy: {
-          discovery: true,
-          loaders,
-          signedLoaders: [],
-          ramdisks: ["x86_64"],
-          httpsFor: [],
-          kernelArguments: "",
-          debug: false,
-        },
+        policy,
       });
       assert.ok(network.kind === "file", name);
       assert.deepEqual([network.file, network.by, network.server], [file, by, boot.tftpServer], name);

@@ -12,17 +12,10 @@ import {
 } from "../../../src/domain/boot-plan.ts";
 import type { Node } from "../../../src/domain/node.ts";
 import { volumeBoot } from "../../../src/domain/volume.ts";
+import { bootSettings } from "../../boot-settings.ts";
 import { aMac, aNode, aPort, aTarget } from "../../conformance/store-contract.ts";
 
-const policy: BootPolicy = {
-  discovery: false,
-  loaders: defaultLoaders,
-  signedLoaders: defaultSignedLoaders,
-  ramdisks: ["x86_64", "arm64"],
-  httpsFor: [],
-  kernelArguments: "console=ttyS0",
-  debug: false,
-};
+const { policy } = bootSettings({ policy: { kernelArguments: "console=ttyS0" } });
 const services = {
   address: parseIpv4Address("10.0.0.1"),
   http: "http://10.0.0.1:8080",

@@ -12,12 +12,12 @@ import { millis, seconds } from "../../../src/core/units.ts";
 import type { Store } from "../../../src/domain/store.ts";
 import { DatagramSocket } from "../../../src/net/datagram.ts";
 import { type Dhcp4Message, decodeMessage, encodeMessage, UNSPECIFIED } from "../../../src/protocol/dhcp4/message.ts";
-import { encodeOptions, type OptionValues, readOption } from "../../../src/protocol/dhcp4/options.ts";
+import { type OptionValues, readOption } from "../../../src/protocol/dhcp4/options.ts";
 import { DhcpService, type DhcpServiceOptions } from "../../../src/service/dhcp-service.ts";
 import { openMemoryStore } from "../../../src/store/memory-store.ts";
 import { bootSettings } from "../../boot-settings.ts";
 import { aNode, aPort } from "../../conformance/store-contract.ts";
-import { damagedDhcp4 } from "../../fuzz/dhcp4-datagram.ts";
+import { damagedDhcp4, relayedRequest } from "../../fuzz/dhcp4-datagram.ts";
 
 const LOOPBACK = parseIpv4Address("127.0.0.1");
 /** Sub-option 19: replies come to the port that the relay sent from (RFC 8357), which here is a test without privileges. */
@@ -117,24 +117,9 @@ class Rig implements AsyncDisposable {
   }
 
   async send(mac: string, options: OptionValues, changes: Partial<Dhcp4Message> = {}): Promise<void> {
-    const message: Dhcp4Message = {
-      op: "request",
-      htype: 1,
-      hops: 1,
-      xid: this.#xid++,
-      secs: 0,
-      broadcast: false,
-      ciaddr: UNSPECIFIED,
-      yiaddr: UNSPECIFIED,
-      siaddr: UNSPECIFIED,
-      giaddr: LOOPBACK,
-      chaddr: macAddressToBytes(parseMacAddress(mac)),
-      sname: "",
-      file: "",
-      options: encodeOptions({ relayAgentInformation: RELAY, ...options }),
-      ...changes,
-    };
-    await this.raw(encodeMessage(message).bytes);
+    const all = { relayAgentInformation: RELAY, ...options };
+    const request = relayedRequest(LOOPBACK, parseMacAddress(mac), this.#xid++, all);
+    await this.raw(encodeMessage({ ...request, ...changes }).bytes);
   }
 
   async reply(): Promise<Dhcp4Message> {

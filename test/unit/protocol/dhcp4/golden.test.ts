@@ -1,28 +1,16 @@
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync } from "node:fs";
-import { join, resolve } from "node:path";
 import { test } from "node:test";
 import { isFault } from "../../../../src/core/fault.ts";
 import { decodeMessage, encodeMessage } from "../../../../src/protocol/dhcp4/message.ts";
 import { isOptionName, optionNameFromCode, readOption } from "../../../../src/protocol/dhcp4/options.ts";
 import { readClient } from "../../../../src/service/dhcp-client.ts";
+import { goldenPackets } from "../../../golden/packets.ts";
 
-// build/test/unit/protocol/dhcp4 → the sources' test/golden
-const directory = resolve(import.meta.dirname, "../../../../../test/golden/dhcp4");
+const packets = goldenPackets("dhcp4");
 
-function golden(name: string): Uint8Array {
-  const lines = readFileSync(join(directory, name), "utf8")
-    .split("\n")
-    .filter((line) => !line.startsWith("#"));
-  return Uint8Array.from(Buffer.from(lines.join("").replaceAll(" ", ""), "hex"));
-}
+test("there are golden packets", () => assert.ok(packets.size >= 15, `${packets.size}`));
 
-const names = readdirSync(directory).filter((name) => name.endsWith(".hex"));
-
-test("there are golden packets", () => assert.ok(names.length >= 15, `${names.length}`));
-
-for (const name of names) {
-  const bytes = golden(name);
+for (const [name, bytes] of packets) {
   test(`${name} decodes and encodes to the same bytes`, () => {
     const message = decodeMessage(bytes);
     const again = encodeMessage(message, {
@@ -69,7 +57,7 @@ const FIRMWARE: readonly (readonly [string, string, string, boolean])[] = [
 ];
 for (const [name, program, architecture, http] of FIRMWARE) {
   test(`${name} is known as ${program}, ${architecture}`, () => {
-    const { firmware } = readClient(decodeMessage(golden(name)));
+    const { firmware } = readClient(decodeMessage(packets.get(name) ?? assert.fail(name)));
     assert.deepEqual([firmware.program, firmware.architecture, firmware.http], [program, architecture, http]);
   });
 }

@@ -1,34 +1,22 @@
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync } from "node:fs";
-import { join, resolve } from "node:path";
 import { test } from "node:test";
 import { isFault } from "../../../../src/core/fault.ts";
 import { decodeMessage, encodeMessage } from "../../../../src/protocol/dhcp6/message.ts";
 import { dhcp6Options, type OptionName, readOptions } from "../../../../src/protocol/dhcp6/options.ts";
 import { type Dhcp6Client, readClient6, unpack } from "../../../../src/service/dhcp6-client.ts";
+import { goldenPackets } from "../../../golden/packets.ts";
 
-// build/test/unit/protocol/dhcp6 → the sources' test/golden
-const directory = resolve(import.meta.dirname, "../../../../../test/golden/dhcp6");
-
-function golden(name: string): Uint8Array {
-  const lines = readFileSync(join(directory, name), "utf8")
-    .split("\n")
-    .filter((line) => !line.startsWith("#"));
-  return Uint8Array.from(Buffer.from(lines.join("").replaceAll(" ", ""), "hex"));
-}
+const packets = goldenPackets("dhcp6");
 
 function client(name: string): Dhcp6Client {
-  const delivered = unpack(golden(name));
+  const delivered = unpack(packets.get(name) ?? assert.fail(name));
   assert.ok(delivered !== null);
   return readClient6(delivered, "fe80::1");
 }
 
-const names = readdirSync(directory).filter((name) => name.endsWith(".hex"));
+test("there are golden packets", () => assert.ok(packets.size >= 8, `${packets.size}`));
 
-test("there are golden packets", () => assert.ok(names.length >= 8, `${names.length}`));
-
-for (const name of names) {
-  const bytes = golden(name);
+for (const [name, bytes] of packets) {
   test(`${name} decodes and encodes to the same bytes, and every option that has a name is of its form`, () => {
     const message = decodeMessage(bytes);
     assert.equal(Buffer.from(encodeMessage(message)).toString("hex"), Buffer.from(bytes).toString("hex"));

@@ -1,32 +1,20 @@
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync } from "node:fs";
-import { join, resolve } from "node:path";
 import { test } from "node:test";
 import { MalformedFault } from "../../../../src/core/fault.ts";
 import { negotiate } from "../../../../src/protocol/tftp/negotiation.ts";
 import { decodeTftp, encodeTftp, type TftpPacket } from "../../../../src/protocol/tftp/packet.ts";
+import { goldenPackets } from "../../../golden/packets.ts";
 
-// build/test/unit/protocol/tftp → the sources' test/golden
-const directory = resolve(import.meta.dirname, "../../../../../test/golden/tftp");
-
-function golden(name: string): Uint8Array {
-  const lines = readFileSync(join(directory, name), "utf8")
-    .split("\n")
-    .filter((line) => !line.startsWith("#"));
-  return Uint8Array.from(Buffer.from(lines.join("").replaceAll(" ", ""), "hex"));
-}
+const packets = goldenPackets("tftp");
 
 function request(name: string): Extract<TftpPacket, { readonly kind: "rrq" | "wrq" }> {
-  const packet = decodeTftp(golden(name));
+  const packet = decodeTftp(packets.get(name) ?? assert.fail(name));
   assert.ok(packet.kind === "rrq");
   return packet;
 }
 
-const names = readdirSync(directory).filter((name) => name.endsWith(".hex"));
-
-for (const name of names) {
+for (const [name, bytes] of packets) {
   test(`${name} decodes, encodes to the same bytes, and cut at any length is read or refused`, () => {
-    const bytes = golden(name);
     const again = Buffer.from(encodeTftp(request(name))).toString("latin1");
     // Modes and options are the same in any case.
     assert.equal(again.toLowerCase(), Buffer.from(bytes).toString("latin1").toLowerCase());
@@ -66,5 +54,5 @@ for (const [name, file, answer] of ANSWERS) {
 }
 
 test("every recorded request has its answer told here", () => {
-  assert.deepEqual(ANSWERS.map(([name]) => name).sort(), [...names].sort());
+  assert.deepEqual(ANSWERS.map(([name]) => name).sort(), [...packets.keys()].sort());
 });

@@ -51,12 +51,13 @@ test("a disk that fills up in the middle of a conversion or a download fails it 
     ),
     { stdio: ["ignore", "pipe", "inherit"] },
   );
+  const ended = once(child, "exit");
   const told = new Map<string, Told>();
   for await (const line of createInterface(child.stdout)) {
     const one = JSON.parse(line) as Told;
     told.set(one.scene, one);
   }
-  if (child.exitCode === null) await once(child, "exit");
+  await ended;
   assert.equal(child.exitCode, 0);
 
   const of = (scene: string): Told => told.get(scene) ?? assert.fail(`the scene "${scene}" was not played`);

@@ -101,6 +101,7 @@ test("a full disk fails the commit, what was refused does not come back, and wri
     ["--mount", "sh", "-c", script, mount, process.execPath, program, "fill", join(mount, "store")],
     { stdio: ["pipe", "pipe", "inherit"] },
   );
+  const ended = once(child, "exit");
   const lines: string[] = [];
   const promised = await runUntil(child, (line) => {
     lines.push(line);
@@ -110,7 +111,7 @@ test("a full disk fails the commit, what was refused does not come back, and wri
     }
     return line === "closed";
   });
-  if (child.exitCode === null) await once(child, "exit");
+  await ended;
   assert.ok(
     lines.some((line) => line.startsWith("refused storage")) && lines.some((line) => line.startsWith("again")),
     lines.slice(-3).join(),

@@ -32,7 +32,7 @@ export interface WireCounts {
   readonly transfers: number;
 }
 
-/** The wire between rack and site, which does to packets what its seed says (`IRONRACK_SEED` repeats one). */
+/** The wire between rack and site, which does to packets what its seed says (`FUZZ_SEED` repeats one). */
 export class BadWire implements AsyncDisposable {
   /** To be told when something fails. */
   readonly seed: number;
@@ -42,7 +42,7 @@ export class BadWire implements AsyncDisposable {
 
   private constructor(lab: BootLab, badness: Badness) {
     this.#lab = lab;
-    this.seed = Number(process.env["IRONRACK_SEED"] ?? new SystemRandom().below(2 ** 31));
+    this.seed = Number(process.env["FUZZ_SEED"] ?? new SystemRandom().below(2 ** 31));
     this.#log = join(lab.directory, "wire.log");
     const options = JSON.stringify({ seed: this.seed, ...badness });
     this.#program = lab.enclosure.spawn("rack", ["python3", PROGRAM, options], { logFile: this.#log });

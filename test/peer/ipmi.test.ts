@@ -29,7 +29,7 @@ const clock = new SystemClock();
 const parts: IpmiParts = { clock, random: new SystemRandom() };
 const impatient: IpmiParts = { ...parts, retries: { attempts: 5, first: millis(150), growth: 1.5 } };
 const wait = { signal: new AbortController().signal, log: silentLog };
-const seed = Number(process.env["IRONRACK_SEED"] ?? new SystemRandom().below(2 ** 31));
+const seed = Number(process.env["FUZZ_SEED"] ?? new SystemRandom().below(2 ** 31));
 
 function infoOf(bmc: { readonly port: number }): Record<string, string | number> {
   return { ipmi_address: "127.0.0.1", ipmi_port: bmc.port, ipmi_username: "admin", ipmi_password: "secret" };
@@ -237,7 +237,7 @@ async function switchOverBadPath(bmc: { readonly port: number }, isOn: () => boo
   }
 }
 
-test(`ipmi_sim behind a path that loses, delays and repeats: every state is reached, nothing is done twice (IRONRACK_SEED=${seed})`, async () => {
+test(`ipmi_sim behind a path that loses, delays and repeats: every state is reached, nothing is done twice (FUZZ_SEED=${seed})`, async () => {
   await using sim = await IpmiSim.start();
   // ipmi_sim 2.0.33 carries a datagram out again when the network repeats it, though its session number was seen: only its
   // answers are repeated here.
@@ -256,7 +256,7 @@ test(`ipmi_sim behind a path that loses, delays and repeats: every state is reac
   assert.ok(proxy.counters.lost > 0 && proxy.counters.repeated > 0, JSON.stringify(proxy.counters));
 });
 
-test(`a BMC behind a path that loses, delays and repeats both ways: every state is reached, nothing is done twice (IRONRACK_SEED=${seed})`, async () => {
+test(`a BMC behind a path that loses, delays and repeats both ways: every state is reached, nothing is done twice (FUZZ_SEED=${seed})`, async () => {
   await using responder = await IpmiResponder.start({
     users: [{ name: "admin", password: "secret", privilege: 4 }],
     suites: [17],
@@ -269,7 +269,7 @@ test(`a BMC behind a path that loses, delays and repeats both ways: every state 
   );
 });
 
-test(`two hundred readings over a path that loses every tenth packet are all right (IRONRACK_SEED=${seed})`, async () => {
+test(`two hundred readings over a path that loses every tenth packet are all right (FUZZ_SEED=${seed})`, async () => {
   await using responder = await IpmiResponder.start({
     users: [{ name: "admin", password: "secret", privilege: 4 }],
     suites: [17],

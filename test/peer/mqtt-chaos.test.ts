@@ -15,8 +15,8 @@ const FAULTS = 20;
 test("through faults of the broker, the wire and the rack every command is carried out once and answered", {
   timeout: 180_000,
 }, async (context) => {
-  const seed = Number(process.env["SEED"] ?? Math.floor(Math.random() * 1e9));
-  context.diagnostic(`SEED=${seed}`);
+  const seed = Number(process.env["FUZZ_SEED"] ?? Math.floor(Math.random() * 1e9));
+  context.diagnostic(`FUZZ_SEED=${seed}`);
   const random = new SeededRandom(seed);
   const pause = (most: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, random.below(most)));
   await using broker = await Broker.start();

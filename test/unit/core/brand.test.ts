@@ -4,7 +4,7 @@ import { ipv4FromNumber, ipv4ToNumber, macAddressFromBytes, macAddressToBytes } 
 import { SeededRandom } from "../../../src/core/random.ts";
 
 test("an address is named rightly whichever were named before it", () => {
-  const seed = Number(process.env["SEED"] ?? Date.now() % 1e6);
+  const seed = Number(process.env["FUZZ_SEED"] ?? Date.now() % 1e6);
   const random = new SeededRandom(seed);
   // Few enough that each comes again, and more than are remembered at once.
   const numbers = Array.from({ length: 5000 }, () => random.below(2 ** 32));

@@ -23,7 +23,7 @@ import { decodeSessionPacket } from "../../../../src/protocol/ipmi/session-packe
 import { bmcEnd } from "./bmc-side.ts";
 import { bytesOf, captures, contextOf, sessions } from "./golden-capture.ts";
 
-const seed = Number(process.env["IRONRACK_SEED"] ?? new SystemRandom().below(2 ** 31));
+const seed = Number(process.env["FUZZ_SEED"] ?? new SystemRandom().below(2 ** 31));
 const random = new SeededRandom(seed);
 const corpus = captures.flatMap((one) => one.packets.map(bytesOf));
 const ROUNDS = Number(process.env["IRONRACK_FUZZ_ROUNDS"] ?? 3_000);
@@ -60,7 +60,7 @@ function onlyMalformed(decode: () => unknown): void {
   }
 }
 
-test(`decoders answer anything with a value or MalformedFault (IRONRACK_SEED=${seed})`, () => {
+test(`decoders answer anything with a value or MalformedFault (FUZZ_SEED=${seed})`, () => {
   const one = sessions[0] ?? assert.fail();
   const { keys } = contextOf(one);
   for (let round = 0; round < ROUNDS; round += 1) {
@@ -84,7 +84,7 @@ test(`decoders answer anything with a value or MalformedFault (IRONRACK_SEED=${s
   }
 });
 
-test(`a handshake fed with anything never throws, never ends well, and sends no more than its plan allows (IRONRACK_SEED=${seed})`, () => {
+test(`a handshake fed with anything never throws, never ends well, and sends no more than its plan allows (FUZZ_SEED=${seed})`, () => {
   const plan = { attempts: 3, first: millis(1), growth: 1 };
   for (let run = 0; run < 400; run += 1) {
     let state = beginHandshake({
@@ -124,7 +124,7 @@ function tagged(bytes: Uint8Array, tag: number): Uint8Array {
   return bytes;
 }
 
-test(`a request fed with anything never throws and never takes it for the answer (IRONRACK_SEED=${seed})`, () => {
+test(`a request fed with anything never throws and never takes it for the answer (FUZZ_SEED=${seed})`, () => {
   const one = sessions[0] ?? assert.fail();
   const { suite, keys } = contextOf(one);
   const session: Session = {
@@ -152,7 +152,7 @@ test(`a request fed with anything never throws and never takes it for the answer
   }
 });
 
-test(`an inquiry for cipher suites fed with anything never throws and comes to an end (IRONRACK_SEED=${seed})`, () => {
+test(`an inquiry for cipher suites fed with anything never throws and comes to an end (FUZZ_SEED=${seed})`, () => {
   for (let run = 0; run < 200; run += 1) {
     let state = beginCipherSuiteInquiry({ attempts: 2, first: millis(1), growth: 1 });
     let input: ExchangeInput = { kind: "start", iv: random.bytes(16) };

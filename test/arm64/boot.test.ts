@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -31,8 +31,8 @@ function ramdisk(): { readonly kernel: string; readonly initrd: string } {
   const kernel = readdirSync(boot).find((name) => name.startsWith("vmlinuz-")) ?? "";
   const tree = join(own, "tree");
   const busybox = join(packages.unpacked("busybox-static"), "bin/busybox");
-  execFileSync("mkdir", ["-p", join(tree, "bin"), join(tree, "proc")]);
-  execFileSync("cp", [busybox, join(tree, "bin")]);
+  for (const name of ["bin", "proc"]) mkdirSync(join(tree, name), { recursive: true });
+  copyFileSync(busybox, join(tree, "bin/busybox"));
   const init =
     "#!/bin/busybox sh\nbusybox mount -t proc proc /proc\necho the ramdisk runs on $(busybox uname -m): $(busybox cat /proc/cmdline)\nbusybox sleep 3600\n";
   writeFileSync(join(tree, "init"), init, { mode: 0o755 });
@@ -60,15 +60,11 @@ async function runs(lab: BootLab): Promise<void> {
   await consoleSays(lab, /the ramdisk runs on aarch64: .*ipa-api-url=http:\/\/10\.79\.0\.1:6385/, 150);
 }
 
-function told(lab: BootLab): readonly string[] {
-  return [...new Set(lab.answers().map((line) => `${line["firmware"]}: ${line["boot"]}`))];
-}
-
 test("AAVMF with Secure Boot starts the signed shim by PXE, it GRUB, and GRUB the arm64 ramdisk", async () => {
   await using lab = await BootLab.open(options, TAP);
   await using _qemu = armMachine(lab, NIC, firmwareAavmf(lab, ".ms"));
   await runs(lab);
-  assert.deepEqual(told(lab), ["pxe ARM 64-bit UEFI: shimaa64.efi"]);
+  assert.deepEqual(lab.told(), ["pxe ARM 64-bit UEFI: shimaa64.efi"]);
 });
 
 test("AAVMF's HTTP boot loads its program by URL and starts it", async () => {
@@ -77,18 +73,18 @@ test("AAVMF's HTTP boot loads its program by URL and starts it", async () => {
   // GRUB of Debian knows no HTTP and stops here; Debian 12 has no iPXE for arm64, which would go on.
   await consoleSays(lab, /Welcome to GRUB/, 100);
   const url = `http://${SERVER}:${SERVER_PORT_HTTP}/loader/snponly-arm64.efi`;
-  assert.deepEqual(told(lab), [`uefi-http ARM 64-bit UEFI, HTTP: ${url}`]);
+  assert.deepEqual(lab.told(), [`uefi-http ARM 64-bit UEFI, HTTP: ${url}`]);
 });
 
 test("U-Boot starts the arm64 ramdisk by its PXELINUX configuration", async () => {
   await using lab = await BootLab.open({ ...options, ...unsigned }, TAP);
-  await using _qemu = uBootMachine(lab, `e1000,netdev=net0,mac=${MAC},romfile=`, "dhcp; pxe get && pxe boot");
+  await using _qemu = uBootMachine(lab, MAC, "dhcp; pxe get && pxe boot");
   await runs(lab);
 });
 
 test("U-Boot's EFI boot starts GRUB, and GRUB the arm64 ramdisk", async () => {
   await using lab = await BootLab.open({ ...options, ...unsigned }, TAP);
-  await using _qemu = uBootMachine(lab, `e1000,netdev=net0,mac=${MAC},romfile=`, "run bootcmd_dhcp");
+  await using _qemu = uBootMachine(lab, MAC, "run bootcmd_dhcp");
   await runs(lab);
-  assert.ok(told(lab).includes("pxe ARM 64-bit UEFI: snponly-arm64.efi"));
+  assert.ok(lab.told().includes("pxe ARM 64-bit UEFI: snponly-arm64.efi"));
 });

@@ -32,7 +32,7 @@ export async function captured(lab: BootLab, port: number, run: () => Promise<vo
   const pcap = join(lab.directory, "dump");
   const tcpdump = ["tcpdump", "-i", "br0", "-U", "--immediate-mode", "-w", pcap, `udp port ${port}`];
   const dump = lab.enclosure.spawn("rack", tcpdump);
-  while (!existsSync(pcap) || statSync(pcap).size === 0) await lab.wait(0.05);
+  await lab.until(() => existsSync(pcap) && statSync(pcap).size > 0, "tcpdump");
   await run();
   await lab.wait(0.5);
   await dump.stop();

@@ -1,8 +1,9 @@
 import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { type JsonObject, isJsonObject, numberProperty } from "../../src/core/json.ts";
+import { type JsonObject, numberProperty } from "../../src/core/json.ts";
 import { SystemRandom } from "../../src/core/random.ts";
 import type { Child } from "../rack/child.ts";
+import { parseLine } from "../rack/daemon.ts";
 import type { BootLab } from "./boot-lab.ts";
 
 // build/test/peer → the source's test/peer
@@ -24,7 +25,6 @@ export interface Badness {
 }
 
 export interface WireCounts {
-  readonly passed: number;
   readonly lost: number;
   readonly doubled: number;
   readonly late: number;
@@ -63,7 +63,6 @@ export class BadWire implements AsyncDisposable {
     const line = this.#lines().at(-1) ?? {};
     const count = (key: string): number => numberProperty(line, key) ?? Number.NaN;
     return {
-      passed: count("passed"),
       lost: count("lost"),
       doubled: count("doubled"),
       late: count("late"),
@@ -74,11 +73,8 @@ export class BadWire implements AsyncDisposable {
   #lines(): readonly JsonObject[] {
     return readFileSync(this.#log, "utf8")
       .split("\n")
-      .filter((line) => line.startsWith("{") && line.endsWith("}"))
-      .flatMap((line) => {
-        const value: unknown = JSON.parse(line);
-        return isJsonObject(value) ? [value] : [];
-      });
+      .map(parseLine)
+      .filter((line) => line !== undefined);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -2,9 +2,10 @@ import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { SystemClock } from "../../src/core/clock.ts";
-import { type JsonObject, isJsonObject } from "../../src/core/json.ts";
+import type { JsonObject } from "../../src/core/json.ts";
 import { millis, seconds } from "../../src/core/units.ts";
 import type { Child, Outcome } from "../rack/child.ts";
+import { parseLine } from "../rack/daemon.ts";
 import { Enclosure } from "../rack/enclosure.ts";
 import type { BootServerOptions } from "./boot-server.ts";
 
@@ -89,14 +90,8 @@ export class BootLab implements AsyncDisposable {
   lines(): readonly JsonObject[] {
     return readFileSync(this.#log, "utf8")
       .split("\n")
-      .flatMap((line) => {
-        try {
-          const value: unknown = JSON.parse(line);
-          return isJsonObject(value) ? [value] : [];
-        } catch {
-          return [];
-        }
-      });
+      .map(parseLine)
+      .filter((line) => line !== undefined);
   }
 
   /** The first line that fits, once it is there. @throws Error with the whole log when it does not come */
@@ -124,16 +119,26 @@ export class BootLab implements AsyncDisposable {
     return this.lines().filter((line) => line["event"] === "dhcp.answered");
   }
 
+  /** What each firmware was told to boot, once each, in order. */
+  told(answers = this.answers()): readonly string[] {
+    return [...new Set(answers.map((line) => `${line["firmware"]}: ${line["boot"]}`))];
+  }
+
+  /** The files that TFTP gave whole, in order. */
+  taken(): readonly unknown[] {
+    return this.lines().flatMap((line) => (line["event"] === "tftp.done" ? [line["file"]] : []));
+  }
+
   /** Runs a client on the wire to its end. */
   async client(argv: readonly string[]): Promise<Outcome> {
     return await this.enclosure.run("site", argv);
   }
 
   /**
-   * systemd-networkd for `eth0` with these lines of its configuration; its log goes to `log`. Its state lies in a place of
-   * its own, and of a /sys that it cannot write to it concludes that there is no udev to wait for.
+   * systemd-networkd for `eth0` with these lines of its configuration. Its state lies in a place of its own, and of a /sys
+   * that it cannot write to it concludes that there is no udev to wait for.
    */
-  async networkd(lines: readonly string[], log: string): Promise<Child> {
+  async networkd(lines: readonly string[]): Promise<Child> {
     const file = this.script("eth0.network", `${["[Match]", "Name=eth0", ...lines].join("\n")}\n`);
     await this.client(["mkdir", "-p", "/run/systemd"]);
     await this.client(["mount", "-t", "tmpfs", "tmpfs", "/run/systemd"]);
@@ -142,12 +147,20 @@ export class BootLab implements AsyncDisposable {
     await this.client(["chown", "-R", "systemd-network:", "/run/systemd/netif"]);
     await this.client(["mount", "-o", "remount,bind,ro", "/sys"]);
     return this.enclosure.spawn("site", ["/usr/lib/systemd/systemd-networkd"], {
-      logFile: log,
+      logFile: this.#networkdLogFile,
       env: { SYSTEMD_LOG_LEVEL: "debug", SYSTEMD_LOG_TARGET: "console" },
     });
   }
 
-  /** A script that a DHCP client calls; it appends its environment to `file`, sets the address, and says what happened. */
+  get #networkdLogFile(): string {
+    return join(this.directory, "networkd.log");
+  }
+
+  networkdLog(): string {
+    return readFileSync(this.#networkdLogFile, "utf8");
+  }
+
+  /** Writes an executable file of this name into the lab's directory, and gives its path. */
   script(name: string, text: string): string {
     const path = join(this.directory, name);
     writeFileSync(path, text, { mode: 0o755 });

@@ -10,21 +10,30 @@ export const TAP = ["ip tuntap add tap0 mode tap", "ip link set tap0 master br0 
 
 /** A machine without a disk; TCG, as test/rack/qemu-arguments.ts says why. Its serial line goes to `console`. */
 export function machine(lab: BootLab, nic: string, more: readonly string[]): Child {
-  return start(lab, [...PC, "-serial", `file:${consoleFile(lab)}`, ...more], nic);
+  return start(lab, PC, nic, ["-serial", `file:${consoleFile(lab)}`, ...more]);
 }
 
 /** The same on arm64. */
 export function armMachine(lab: BootLab, nic: string, more: readonly string[]): Child {
-  return start(lab, [...ARM, "-serial", `file:${consoleFile(lab)}`, ...more], nic);
+  return start(lab, ARM, nic, ["-serial", `file:${consoleFile(lab)}`, ...more]);
+}
+
+/** A machine that begins with iPXE, from a file, and this script. */
+export function ipxeMachine(lab: BootLab, mac: string, script: string): Child {
+  const path = lab.script("chain.ipxe", `#!ipxe\ndhcp\n${script}\n`);
+  const nic = `virtio-net-pci,netdev=net0,mac=${mac},romfile=`;
+  return machine(lab, nic, ["-kernel", "/usr/lib/ipxe/ipxe.lkrn", "-initrd", path]);
 }
 
 /**
  * An arm64 machine whose firmware is U-Boot, and which is given this one line of commands. A key ends the count-down; what
  * follows it at once may be lost with it. U-Boot reads nothing but Ctrl-C while it waits for the network.
  */
-export function uBootMachine(lab: BootLab, nic: string, commands: string): Child {
+export function uBootMachine(lab: BootLab, mac: string, commands: string): Child {
   const firmware = join(unpackedPackage("u-boot-qemu"), "usr/lib/u-boot/qemu_arm64/u-boot.bin");
-  return start(lab, [...ARM, "-bios", firmware, "-serial", "stdio"], nic, {
+  // Of its virtio driver U-Boot 2023.01 gets a wrong MAC address under this QEMU.
+  const nic = `e1000,netdev=net0,mac=${mac},romfile=`;
+  return start(lab, ARM, nic, ["-bios", firmware, "-serial", "stdio"], {
     logFile: consoleFile(lab),
     input: `\n${" ".repeat(20)}${commands}\n`,
   });
@@ -33,11 +42,17 @@ export function uBootMachine(lab: BootLab, nic: string, commands: string): Child
 const PC = ["qemu-system-x86_64", "-machine", "q35,smm=off,graphics=off", "-cpu", "max"];
 const ARM = ["qemu-system-aarch64", "-machine", "virt", "-cpu", "cortex-a57"];
 
-function start(lab: BootLab, board: readonly string[], nic: string, options?: ChildOptions): Child {
+function start(
+  lab: BootLab,
+  board: readonly string[],
+  nic: string,
+  more: readonly string[],
+  options?: ChildOptions,
+): Child {
   return lab.enclosure.spawn(
     "rack",
     [
-      ...board.slice(0, 1),
+      ...board,
       "-accel",
       "tcg,thread=multi",
       "-m",
@@ -52,7 +67,7 @@ function start(lab: BootLab, board: readonly string[], nic: string, options?: Ch
       "tap,id=net0,ifname=tap0,script=no,downscript=no",
       "-device",
       nic,
-      ...board.slice(1),
+      ...more,
     ],
     options,
   );
@@ -66,6 +81,19 @@ export function firmwareOvmf(lab: BootLab): readonly string[] {
 export function firmwareAavmf(lab: BootLab, keys: "" | ".ms"): readonly string[] {
   const directory = join(unpackedPackage("qemu-efi-aarch64"), "usr/share/AAVMF");
   return edk2(lab, join(directory, `AAVMF_CODE${keys}.fd`), join(directory, `AAVMF_VARS${keys}.fd`));
+}
+
+/** OVMF with Microsoft's keys and Secure Boot on. */
+export function secureOvmf(lab: BootLab): readonly string[] {
+  return [
+    "-machine",
+    "smm=on",
+    "-global",
+    "driver=cfi.pflash01,property=secure,value=on",
+    "-m",
+    "1024",
+    ...edk2(lab, "/usr/share/OVMF/OVMF_CODE_4M.ms.fd", "/usr/share/OVMF/OVMF_VARS_4M.ms.fd"),
+  ];
 }
 
 /** EDK2 goes on to HTTP boot at once. */
@@ -87,6 +115,23 @@ function edk2(lab: BootLab, code: string, itsVariables: string): readonly string
     "-drive",
     `if=pflash,format=raw,unit=1,file=${variables}`,
   ];
+}
+
+/** What Debian's packages give Secure Boot to start, by the names they ask each other for. */
+export function signedLoaders(): Readonly<Record<string, string>> {
+  const grub = "usr/lib/grub/x86_64-efi-signed/grubnetx64.efi.signed";
+  return {
+    "shimx64.efi": join(unpackedPackage("shim-signed"), "usr/lib/shim/shimx64.efi.signed"),
+    "grubx64.efi": join(unpackedPackage("grub-efi-amd64-signed"), grub),
+  };
+}
+
+/** PXELINUX and its library, by the names it asks for. */
+export function pxelinux(): Readonly<Record<string, string>> {
+  return {
+    "pxelinux.0": join(unpackedPackage("pxelinux"), "usr/lib/PXELINUX/pxelinux.0"),
+    "ldlinux.c32": join(unpackedPackage("syslinux-common"), "usr/lib/syslinux/modules/bios/ldlinux.c32"),
+  };
 }
 
 function consoleFile(lab: BootLab): string {

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { BootLab, SERVER } from "./boot-lab.ts";
-import { consoleSays, fetched, firmwareOvmf, machine, TAP } from "./boot-machine.ts";
+import { consoleSays, fetched, firmwareOvmf, ipxeMachine, machine, pxelinux, TAP } from "./boot-machine.ts";
 import { unpackedPackage } from "./unpacked-package.ts";
 
 const MAC = "52:54:00:79:00:78";
@@ -28,14 +28,6 @@ function smallIso(path: string): void {
   } finally {
     rmSync(tree, { recursive: true, force: true });
   }
-}
-
-/** PXELINUX and its library, by the names it asks for. */
-function pxelinux(): Readonly<Record<string, string>> {
-  return {
-    "pxelinux.0": join(unpackedPackage("pxelinux"), "usr/lib/PXELINUX/pxelinux.0"),
-    "ldlinux.c32": join(unpackedPackage("syslinux-common"), "usr/lib/syslinux/modules/bios/ldlinux.c32"),
-  };
 }
 
 test("an instance's ISO is booted over HTTP by a BIOS machine, to which alone it is given", async () => {
@@ -96,19 +88,10 @@ test("PXELINUX finds its machine's configuration and loads the ramdisk by TFTP",
     },
     TAP,
   );
-  const script = lab.script(
-    "chain.ipxe",
-    `#!ipxe\ndhcp\nset 210:string tftp://${SERVER}/\nchain tftp://${SERVER}/pxelinux.0\n`,
-  );
-  await using _qemu = machine(lab, `virtio-net-pci,netdev=net0,mac=${MAC},romfile=`, [
-    "-kernel",
-    "/usr/lib/ipxe/ipxe.lkrn",
-    "-initrd",
-    script,
-  ]);
+  const script = `set 210:string tftp://${SERVER}/\nchain tftp://${SERVER}/pxelinux.0`;
+  await using _qemu = ipxeMachine(lab, MAC, script);
   await lab.logged((line) => line["event"] === "tftp.done" && line["file"] === "ramdisk/initrd", 240);
-  const sent = lab.lines().flatMap((line) => (line["event"] === "tftp.done" ? [line["file"]] : []));
-  assert.deepEqual(sent, [
+  assert.deepEqual(lab.taken(), [
     "pxelinux.0",
     "ldlinux.c32",
     `pxelinux.cfg/01-${MAC.replaceAll(":", "-")}`,
@@ -122,13 +105,7 @@ test("undionly.kpxe runs on another program's network driver, and asks again as 
     { nodes: [{ mac: MAC, bootTarget: "ramdisk" }], kernel: "/usr/lib/ipxe/ipxe.lkrn" },
     TAP,
   );
-  const script = lab.script("chain.ipxe", `#!ipxe\ndhcp\nchain tftp://${SERVER}/undionly.kpxe\n`);
-  await using _qemu = machine(lab, `virtio-net-pci,netdev=net0,mac=${MAC},romfile=`, [
-    "-kernel",
-    "/usr/lib/ipxe/ipxe.lkrn",
-    "-initrd",
-    script,
-  ]);
+  await using _qemu = ipxeMachine(lab, MAC, `chain tftp://${SERVER}/undionly.kpxe`);
   await fetched(lab, "/ramdisk/initrd", 240);
   assert.equal((await lab.logged((line) => line["event"] === "tftp.done", 1))["file"], "undionly.kpxe");
 });

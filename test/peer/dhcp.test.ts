@@ -176,10 +176,9 @@ test("dhcpcd gets a lease under its DUID, rebinds it and releases it", async () 
 
 test("systemd-networkd gets a lease under its DUID with its options, and releases it", async () => {
   await using lab = await BootLab.open();
-  const log = join(lab.directory, "networkd.log");
-  const networkd = await lab.networkd(["[Network]", "DHCP=ipv4", "LinkLocalAddressing=no", "IPv6AcceptRA=no"], log);
+  const networkd = await lab.networkd(["[Network]", "DHCP=ipv4", "LinkLocalAddressing=no", "IPv6AcceptRA=no"]);
   const ack = await lab.logged((line) => line["answer"] === "ack");
-  await lab.until(() => readFileSync(log, "utf8").includes("DHCPv4 address"), "networkd's word of its address");
+  await lab.until(() => lab.networkdLog().includes("DHCPv4 address"), "networkd's word of its address");
   const shown = await lab.client(["ip", "-4", "-o", "addr", "show", "dev", "eth0"]);
   assert.ok(shown.stdout.includes(`inet ${ack["address"]}/24`), shown.stdout);
   const routes = await lab.client(["ip", "-4", "route", "show", "default"]);

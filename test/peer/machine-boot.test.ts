@@ -1,12 +1,11 @@
 import assert from "node:assert/strict";
-import { copyFileSync, existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { BootLab, SERVER, SERVER_PORT_HTTP } from "./boot-lab.ts";
-import { consoleSays, fetched, firmwareOvmf, machine, NO_PXE, TAP } from "./boot-machine.ts";
+import { consoleSays, fetched, firmwareOvmf, machine, NO_PXE, secureOvmf, signedLoaders, TAP } from "./boot-machine.ts";
 import { OTHER, otherDhcpServer } from "./other-dhcp-server.ts";
-import { unpackedPackage } from "./unpacked-package.ts";
 
 const MAC = "52:54:00:79:00:77";
 const HTTP = `http://${SERVER}:${SERVER_PORT_HTTP}`;
@@ -14,17 +13,6 @@ const HTTP = `http://${SERVER}:${SERVER_PORT_HTTP}`;
 /** Programs of Debian's package ipxe that iPXE takes for a kernel: enough to see that the kernel is fetched and started. */
 const BIOS_KERNEL = "/usr/lib/ipxe/ipxe.lkrn";
 const UEFI_KERNEL = "/usr/lib/ipxe/ipxe.efi";
-
-/** What Debian's packages give Secure Boot to start. */
-function signedLoaders(): Readonly<Record<string, string>> {
-  return {
-    "shimx64.efi": join(unpackedPackage("shim-signed"), "usr/lib/shim/shimx64.efi.signed"),
-    "grubx64.efi": join(
-      unpackedPackage("grub-efi-amd64-signed"),
-      "usr/lib/grub/x86_64-efi-signed/grubnetx64.efi.signed",
-    ),
-  };
-}
 
 /** Kernel and initrd of the ramdisk, as test/setup.sh has built them last. */
 function ramdiskFiles(): { readonly kernel: string; readonly initrd: string } {
@@ -57,7 +45,7 @@ test("OVMF's own PXE gets snponly.efi by TFTP, which gets its script, kernel and
   const done = await lab.logged((line) => line["event"] === "tftp.done", 1);
   assert.equal(done["file"], "snponly.efi");
   assert.equal(done["mac"], MAC);
-  assert.deepEqual([...new Set(lab.answers().map((line) => `${line["firmware"]}: ${line["boot"]}`))].slice(0, 2), [
+  assert.deepEqual(lab.told().slice(0, 2), [
     "pxe x64 UEFI: snponly.efi",
     `ipxe x64 UEFI: ${HTTP}/boot/${MAC.replaceAll(":", "-")}.ipxe`,
   ]);
@@ -83,27 +71,9 @@ test("under Secure Boot, OVMF starts the signed shim, it GRUB, and GRUB the ramd
     { nodes: [{ mac: MAC, bootTarget: "ramdisk", secureBoot: true }], loaders: signedLoaders(), ...ramdisk },
     TAP,
   );
-  const variables = join(lab.directory, "vars.fd");
-  copyFileSync("/usr/share/OVMF/OVMF_VARS_4M.ms.fd", variables); // Microsoft's keys, Secure Boot on
-  await using _qemu = machine(lab, `virtio-net-pci,netdev=net0,mac=${MAC},bootindex=1,romfile=`, [
-    "-machine",
-    "smm=on",
-    "-global",
-    "driver=cfi.pflash01,property=secure,value=on",
-    "-m",
-    "1024",
-    "-object",
-    "rng-random,id=rng0,filename=/dev/urandom",
-    "-device",
-    "virtio-rng-pci,rng=rng0",
-    "-drive",
-    "if=pflash,format=raw,unit=0,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.ms.fd",
-    "-drive",
-    `if=pflash,format=raw,unit=1,file=${variables}`,
-  ]);
+  await using _qemu = machine(lab, `virtio-net-pci,netdev=net0,mac=${MAC},bootindex=1,romfile=`, secureOvmf(lab));
   await lab.logged((line) => line["event"] === "tftp.done" && line["file"] === "/ramdisk/initrd", 280);
-  const files = lab.lines().flatMap((line) => (line["event"] === "tftp.done" ? [line["file"]] : []));
-  assert.deepEqual(files, [
+  assert.deepEqual(lab.taken(), [
     "shimx64.efi",
     "grubx64.efi",
     "/grub/grub.cfg",

@@ -2,7 +2,6 @@
  * Records what real DHCP clients send: `node build/test/golden/dhcp4/record.js [DIRECTORY]`, as root. Each client runs in
  * the lab of the peer tests beside tcpdump; the first message of each type becomes a file of hex with its provenance.
  */
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { decodeMessage } from "../../../src/protocol/dhcp4/message.ts";
 import { readOption } from "../../../src/protocol/dhcp4/options.ts";
@@ -141,10 +140,9 @@ const recordings: readonly Recording[] = [
     how: "systemd-networkd with DHCP=ipv4 and its own DUID, SIGTERM (release)",
     tap: false,
     run: async (lab) => {
-      const log = join(lab.directory, "networkd.log");
       const lines = ["[Network]", "DHCP=ipv4", "LinkLocalAddressing=no", "IPv6AcceptRA=no"];
-      const networkd = await lab.networkd(lines, log);
-      await lab.until(() => readFileSync(log, "utf8").includes("DHCPv4 address"), "networkd's address");
+      const networkd = await lab.networkd(lines);
+      await lab.until(() => lab.networkdLog().includes("DHCPv4 address"), "networkd's address");
       await networkd.stop();
     },
   },
@@ -177,7 +175,7 @@ const recordings: readonly Recording[] = [
     tap: true,
     cpuArch: "aarch64",
     run: async (lab) => {
-      await using _qemu = uBootMachine(lab, `e1000,netdev=net0,mac=${MAC},romfile=`, "dhcp");
+      await using _qemu = uBootMachine(lab, MAC, "dhcp");
       await untilAcks(lab, 1, 60);
     },
   },
@@ -188,7 +186,7 @@ const recordings: readonly Recording[] = [
     tap: true,
     cpuArch: "aarch64",
     run: async (lab) => {
-      await using _qemu = uBootMachine(lab, `e1000,netdev=net0,mac=${MAC},romfile=`, "run bootcmd_dhcp");
+      await using _qemu = uBootMachine(lab, MAC, "run bootcmd_dhcp");
       await untilAcks(lab, 2, 60);
     },
   },

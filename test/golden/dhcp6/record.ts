@@ -74,10 +74,9 @@ const recordings: readonly Recording[] = [
     program: "system",
     run: async (lab) => {
       const lines = ["[Network]", "DHCP=ipv6", "LinkLocalAddressing=ipv6", "IPv6AcceptRA=no"];
-      const log = join(lab.directory, "networkd.log");
-      const networkd = await lab.networkd([...lines, "[DHCPv6]", "WithoutRA=solicit"], log);
+      const networkd = await lab.networkd([...lines, "[DHCPv6]", "WithoutRA=solicit"]);
       const reply = await lab.logged((line) => line["answer"] === "reply");
-      await lab.until(() => readFileSync(log, "utf8").includes(String(reply["address"])), "networkd's address");
+      await lab.until(() => lab.networkdLog().includes(String(reply["address"])), "networkd's address");
       await networkd.stop();
     },
   },

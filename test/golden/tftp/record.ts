@@ -2,12 +2,18 @@
  * Records how real TFTP clients ask: `node build/test/golden/tftp/record.js [DIRECTORY] [NAME]`, as root. Each client runs in
  * the lab of the peer tests beside tcpdump; of its requests the first with each set of options becomes a file of hex.
  */
-import { join } from "node:path";
 import { decodeTftp } from "../../../src/protocol/tftp/packet.ts";
 import { BootLab, SERVER } from "../../peer/boot-lab.ts";
-import { firmwareOvmf, machine, TAP, uBootMachine } from "../../peer/boot-machine.ts";
+import {
+  firmwareOvmf,
+  ipxeMachine,
+  machine,
+  pxelinux,
+  signedLoaders,
+  TAP,
+  uBootMachine,
+} from "../../peer/boot-machine.ts";
 import type { BootServerOptions } from "../../peer/boot-server.ts";
-import { unpackedPackage } from "../../peer/unpacked-package.ts";
 import { captured, type Client, packageVersion, recordAll, unpackedVersion, writeGolden } from "../capture.ts";
 
 const MAC = "52:54:00:79:00:77";
@@ -41,9 +47,7 @@ function onTheWire(name: string, version: string, ...argv: readonly string[]): R
 
 /** iPXE of a file, which leaves for another program. */
 async function chained(lab: BootLab, script: string, until: RegExp): Promise<void> {
-  const path = lab.script("chain.ipxe", `#!ipxe\ndhcp\n${script}\n`);
-  const nic = `virtio-net-pci,netdev=net0,mac=${MAC},romfile=`;
-  await using _qemu = machine(lab, nic, ["-kernel", IPXE, "-initrd", path]);
+  await using _qemu = ipxeMachine(lab, MAC, script);
   await taken(lab, until);
 }
 
@@ -116,10 +120,7 @@ const recordings: readonly Recording[] = [
     client: () => unpackedVersion("pxelinux"),
     how: "pxelinux.0, started by iPXE",
     own: /ldlinux|pxelinux\.cfg|ramdisk/,
-    loaders: () => ({
-      "pxelinux.0": join(unpackedPackage("pxelinux"), "usr/lib/PXELINUX/pxelinux.0"),
-      "ldlinux.c32": join(unpackedPackage("syslinux-common"), "usr/lib/syslinux/modules/bios/ldlinux.c32"),
-    }),
+    loaders: pxelinux,
     run: (lab) => chained(lab, `set 210:string tftp://${SERVER}/\nchain tftp://${SERVER}/pxelinux.0`, /pxelinux\.cfg/),
   },
   {
@@ -129,23 +130,15 @@ const recordings: readonly Recording[] = [
     own: /pxelinux/,
     node: { cpuArch: "aarch64" },
     run: async (lab) => {
-      await using _qemu = uBootMachine(lab, `e1000,netdev=net0,mac=${MAC},romfile=`, "dhcp; pxe get");
+      await using _qemu = uBootMachine(lab, MAC, "dhcp; pxe get");
       await taken(lab, /cfg\/pxelinux/);
     },
   },
 ];
 
-function signedLoaders(): Readonly<Record<string, string>> {
-  const grub = join(unpackedPackage("grub-efi-amd64-signed"), "usr/lib/grub/x86_64-efi-signed/grubnetx64.efi.signed");
-  return {
-    "shimx64.efi": join(unpackedPackage("shim-signed"), "usr/lib/shim/shimx64.efi.signed"),
-    "grubx64.efi": grub,
-  };
-}
-
 async function record(recording: Recording, directory: string): Promise<Iterable<string>> {
   const { loaders } = recording;
-  const lab = await BootLab.open(
+  await using lab = await BootLab.open(
     {
       nodes: [{ mac: MAC, bootTarget: "ramdisk", ...recording.node }],
       kernel: IPXE,
@@ -154,7 +147,6 @@ async function record(recording: Recording, directory: string): Promise<Iterable
     },
     TAP,
   );
-  await using _ = lab;
   const kept = new Set<string>();
   for (const bytes of await captured(lab, 69, () => recording.run(lab))) {
     const packet = decodeTftp(bytes);

@@ -139,16 +139,39 @@ interface Measured {
 export async function benchIscsi(report: Report, only: readonly string[], rounds: number): Promise<void> {
   execFileSync("make", ["-s", "-C", resolve("native"), `OUT=${BUILD}`, "target", "tool"], { stdio: ["ignore", 2, 2] });
   makeImages();
-  for (const each of CASES.filter(({ name }) => only.length === 0 || only.some((word) => name.includes(word)))) {
-    report(await measure(each, rounds));
-  }
+  const wanted = (name: string): boolean => only.length === 0 || only.some((word) => name.includes(word));
+  for (const each of CASES.filter(({ name }) => wanted(name))) report(await measure(each, rounds));
   for (const { targets, goal } of MEMORY) {
     const name = `peak memory, ${targets} ${targets === 1 ? "target" : "targets"}`;
-    if (only.length === 0 || only.some((word) => name.includes(word))) report(await measureMemory(name, targets, goal));
+    if (wanted(name)) report(await measureMemory(name, targets, goal));
   }
   const cancel = "cancel, target silent";
-  if (only.length === 0 || only.some((word) => cancel.includes(word))) report(await measureCancel(cancel));
+  if (wanted(cancel)) report(await measureCancel(cancel));
 }
+
+/** Image and targets go behind it. */
+const ours = (format: string, options: readonly string[] = []): readonly string[] => [
+  TOOL,
+  "--quiet",
+  "--policy",
+  "disk-is-blank",
+  "--format",
+  format,
+  ...options,
+];
+
+/** Image and target go behind it. */
+const qemuImg = (format: string, options: readonly string[] = []): readonly string[] => [
+  "qemu-img",
+  "convert",
+  "-n",
+  "--target-is-zero",
+  ...options,
+  "-f",
+  format,
+  "-O",
+  "raw",
+];
 
 /** From the signal to the end of the process, while a target holds its socket and answers nothing. */
 async function measureCancel(name: string): Promise<Comparison> {
@@ -163,9 +186,9 @@ async function measureCancel(name: string): Promise<Comparison> {
     return (performance.now() - begun) / 1000;
   };
   const raw = join(CACHE, "raw");
-  const ours = await seconds([TOOL, "--quiet", "--policy", "disk-is-blank", "--format", "raw", raw]);
-  const peer = await seconds(["qemu-img", "convert", "-n", "--target-is-zero", "-f", "raw", "-O", "raw", raw]);
-  return compare(name, "s", { value: ours }, { value: peer }, { bound: 1 });
+  const mine = await seconds([...ours("raw"), raw]);
+  const peer = await seconds([...qemuImg("raw"), raw]);
+  return compare(name, "s", { value: mine }, { value: peer }, { bound: 1 });
 }
 
 async function measureMemory(name: string, targets: number, goal: number): Promise<Comparison> {
@@ -173,11 +196,10 @@ async function measureMemory(name: string, targets: number, goal: number): Promi
   const peak = { ours: 0, peer: 0 };
   for (const image of MEMORY_IMAGES) {
     const path = join(CACHE, image);
-    const ours = [TOOL, "--quiet", "--policy", "disk-is-blank", "--format", FORMATS[image], path, ...target.urls];
-    peak.ours = Math.max(peak.ours, await peakMebibytes(ours));
-    if (FORMATS[image] !== "raw" && FORMATS[image] !== "qcow2") continue;
-    const peer = ["qemu-img", "convert", "-n", "--target-is-zero", "-f", FORMATS[image], "-O", "raw", path];
-    peak.peer = Math.max(peak.peer, await peakMebibytes([...peer, target.urls[0] ?? ""]));
+    const format = FORMATS[image];
+    peak.ours = Math.max(peak.ours, await peakMebibytes([...ours(format), path, ...target.urls]));
+    if (format !== "raw" && format !== "qcow2") continue;
+    peak.peer = Math.max(peak.peer, await peakMebibytes([...qemuImg(format), path, target.urls[0] ?? ""]));
   }
   return compare(name, "MiB", { value: peak.ours }, { value: peak.peer }, { bound: goal });
 }
@@ -210,24 +232,18 @@ async function measure(each: Case, rounds: number): Promise<Comparison> {
   await using target = await startTarget(each);
   const image = join(CACHE, each.image);
   const format = FORMATS[each.image];
-  const ours = [TOOL, "--quiet", "--policy", "disk-is-blank", "--format", format];
-  const together = (options: readonly string[]): string => shell([...ours, ...options, image, ...target.urls]);
+  const together = (options: readonly string[]): string => shell([...ours(format, options), image, ...target.urls]);
   // One process per target: qemu-img knows no other way.
   const peers = (flags: readonly string[]): string =>
-    target.urls
-      .map((url) =>
-        shell(["qemu-img", "convert", "-n", "--target-is-zero", ...flags, "-f", format, "-O", "raw", image, url]),
-      )
-      .join(" & ");
+    target.urls.map((url) => shell([...qemuImg(format, flags), image, url])).join(" & ");
   const spool = join(tmpdir(), `ironrack-bench-${process.pid}.raw`);
   const ironic = `${shell(["qemu-img", "convert", "-f", format, "-O", "raw", image, spool])} && ${shell(["qemu-img", "dd", "-f", "raw", "-O", "raw", "bs=1M", `if=${spool}`, `of=${target.urls[0] ?? ""}`])}; rm -f ${spool}`;
-  const unpacked = (flags: readonly string[]): string =>
-    `${shell([...(each.unpack ?? []), image])} > ${spool} && ${shell(["qemu-img", "convert", "-n", "--target-is-zero", ...flags, "-f", "raw", "-O", "raw", spool, target.urls[0] ?? ""])}; rm -f ${spool}`;
+  const unpacked = `${shell([...(each.unpack ?? []), image])} > ${spool} && ${shell([...qemuImg("raw"), spool, target.urls[0] ?? ""])}; rm -f ${spool}`;
   const candidates =
     each.likeIronic === true
       ? [ironic]
       : each.unpack !== undefined
-        ? [unpacked([])]
+        ? [unpacked]
         : each.against !== undefined
           ? [together([])]
           : [peers([]), peers(["-W", "-m", "16"])];

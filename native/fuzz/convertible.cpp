@@ -1,6 +1,5 @@
 #include "fuzz/convertible.hpp"
 
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -9,7 +8,7 @@
 #include <string_view>
 
 #include "bytes/crc32c.hpp"
-#include "bytes/unique_fd.hpp"
+#include "fuzz/memory_file.hpp"
 #include "image/convertible.hpp"
 
 namespace ironrack::fuzz {
@@ -33,8 +32,7 @@ T odd(Input& input, T right) {
 /// `file_bytes` may be more than there are: the rest is a hole.
 void check(Input& input, Bytes& bytes, std::string_view format, std::uint64_t file_bytes) {
   if (input.one_in(3)) input.change(bytes);
-  const UniqueFd fd(::memfd_create("fuzz", MFD_CLOEXEC));
-  if (::pwrite(fd.get(), bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) std::abort();
+  const auto fd = memory_file(bytes);
   if (file_bytes > bytes.size() && ::ftruncate(fd.get(), static_cast<off_t>(file_bytes)) != 0) std::abort();
   const auto found = image::check_convertible({.fd = fd.get(), .size = std::max<std::uint64_t>(file_bytes, bytes.size()), .arrival = {}, .stop = {}}, format);
   if (found && (found->virtual_size == 0 || found->data_bytes > found->virtual_size)) std::abort();

@@ -4,17 +4,20 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "iscsi/session.hpp"
+#include "iscsi/framer.hpp"
+#include "iscsi/pdu.hpp"
+#include "iscsi/scsi.hpp"
+#include "iscsi/text.hpp"
 
 namespace ironrack::fuzz {
 namespace {
 
-Bytes header(Input& input, int opcode, std::uint32_t itt, std::uint32_t length) {
+Bytes header(Input& input, std::uint32_t length) {
   Bytes out(iscsi::kHeaderSize);
-  out[0] = static_cast<std::byte>(opcode);
+  out[0] = static_cast<std::byte>(input.below(64));
   out[1] = input.one_in(3) ? input.byte() : std::byte{0x80};
   store_be24(&out[5], length);
-  store_be(&out[16], itt);
+  store_be(&out[16], static_cast<std::uint32_t>(input.number()));
   store_be<std::uint32_t>(&out[20], input.one_in(2) ? 0xffffffff : input.below(100));
   store_be<std::uint32_t>(&out[24], input.below(4));
   store_be<std::uint32_t>(&out[28], input.below(4));
@@ -28,7 +31,7 @@ Bytes header(Input& input, int opcode, std::uint32_t itt, std::uint32_t length) 
 /// Any header decodes or is refused, and a stream of any bytes is cut into frames that lie within it.
 void fuzz_pdu(Input& input) {
   for (int i = 0; i < 20; i++) {
-    auto bytes = header(input, static_cast<int>(input.below(64)), static_cast<std::uint32_t>(input.number()), input.below(1 << 24));
+    auto bytes = header(input, input.below(1 << 24));
     if (input.one_in(2)) input.change(bytes);
     bytes.resize(iscsi::kHeaderSize);
     (void)iscsi::decode_lengths(bytes);
@@ -38,7 +41,7 @@ void fuzz_pdu(Input& input) {
   iscsi::Framer framer(most);
   framer.use_digests(input.one_in(8), input.one_in(8));
   for (int step = 0; step < 40; step++) {
-    auto bytes = header(input, static_cast<int>(input.below(64)), static_cast<std::uint32_t>(input.number()), input.one_in(8) ? input.below(1 << 24) : input.below(most + 1));
+    auto bytes = header(input, input.one_in(8) ? input.below(1 << 24) : input.below(most + 1));
     bytes[4] = input.one_in(4) ? input.byte() : std::byte{0};
     const auto body = input.noise(most);
     bytes.insert(bytes.end(), body.begin(), body.end());

@@ -3,12 +3,11 @@
 #include <bzlib.h>
 #include <isa-l/igzip_lib.h>
 #include <lzma.h>
-#include <sys/mman.h>
 #include <zstd.h>
 
 #include <cstdlib>
 
-#include "bytes/unique_fd.hpp"
+#include "fuzz/memory_file.hpp"
 #include "image/packed.hpp"
 
 namespace ironrack::fuzz {
@@ -55,8 +54,7 @@ void fuzz_packed(Input& input, std::string_view format, std::uint32_t padding, P
   if (padding > 0 && input.one_in(4)) file.resize(file.size() + padding * input.below(20));
   const bool whole = input.one_in(4);
   if (!whole) input.change(file);
-  const UniqueFd fd(::memfd_create("fuzz", MFD_CLOEXEC));
-  if (::pwrite(fd.get(), file.data(), file.size(), 0) != static_cast<ssize_t>(file.size())) std::abort();
+  const auto fd = memory_file(file);
   const auto image = image::open_packed({.fd = fd.get(), .size = file.size()}, format);
   if (!image) {
     // Noise may begin like another format, and nothing at all is no image.

@@ -1,13 +1,11 @@
 #include <libdeflate.h>
-#include <sys/mman.h>
-#include <unistd.h>
 #include <zstd.h>
 
 #include <algorithm>
 #include <cstdlib>
 #include <memory>
 
-#include "bytes/unique_fd.hpp"
+#include "fuzz/memory_file.hpp"
 #include "fuzz/qcow2.hpp"
 #include "image/decoder.hpp"
 #include "image/source.hpp"
@@ -156,8 +154,7 @@ void fuzz_qcow2_disk(Input& input) {
     if (input.one_in(2)) input.change(bytes);
   }
   static image::Decoder decoder;
-  const UniqueFd fd(::memfd_create("fuzz", MFD_CLOEXEC));
-  if (::pwrite(fd.get(), bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) std::abort();
+  const auto fd = memory_file(bytes);
   const auto source = image::open_source({.fd = fd.get(), .size = bytes.size(), .arrival = {}, .stop = {}}, "qcow2");
   if (!source) {
     if (whole) std::abort();

@@ -166,15 +166,15 @@ class Payloads {
   iscsi::Payload some(Input& input, std::uint32_t length) {
     iscsi::Payload out;
     out.length = length;
-    const auto kind = input.below(3);
-    if (kind < 2) out.memory = data_.data();
-    if (kind > 0) out.file = fd_.get();
-    if (kind == 2) {
-      out.parts = kParts;
-      out.piece_checksums = kChecksums;
-      out.begin = 512 * input.below(2);
-      out.length = std::min(length, kMostOut - out.begin);
+    if (input.below(3) < 2) {
+      out.memory = data_.data();
+      return out;
     }
+    out.file = fd_.get();
+    out.parts = kParts;
+    out.piece_checksums = kChecksums;
+    out.begin = 512 * input.below(2);
+    out.length = std::min(length, kMostOut - out.begin);
     return out;
   }
 

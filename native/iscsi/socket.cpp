@@ -60,7 +60,8 @@ Result<std::size_t> Socket::send(ByteSpan bytes) const {
 }
 
 Result<std::size_t> Socket::send(std::span<const Segment> segments, bool more) {
-  if (std::ranges::all_of(segments, [](const Segment& segment) { return segment.memory != nullptr && !segment.stays; })) return send_copies(segments, more);
+  const auto copied = [](const Segment& segment) { return segment.memory != nullptr && !segment.stays; };
+  if (pages_.empty() && std::ranges::all_of(segments, copied)) return send_copies(segments, more);
   if (!corked_) set_corked(true);
   std::size_t taken = 0;
   for (const auto& segment : segments) {

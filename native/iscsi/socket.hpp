@@ -22,7 +22,7 @@ class Socket {
 
   /// Bytes that are on their way; 0 when no more can be now.
   Result<std::size_t> send(ByteSpan bytes) const;
-  /// What it did not copy is on its way to the socket only: pass_on() gives it.
+  /// What does not go out by copies alone is only on its way to the socket: pass_on() gives it.
   Result<std::size_t> send(std::span<const Segment> segments, bool more);
   /// True when the socket took all that was on its way.
   Result<bool> pass_on();

@@ -8,7 +8,6 @@
 
 #include "image/source.hpp"
 #include "iscsi/payload.hpp"
-#include "pipeline/buffer_pool.hpp"
 
 namespace ironrack::pipeline {
 
@@ -35,7 +34,6 @@ struct Block {
   BlockKind kind = BlockKind::zero;
 
   // memory: filled up with zeroes to a multiple of kAlignment; blocks may lie in one buffer
-  const BufferPool* pool = nullptr;
   std::shared_ptr<std::byte> memory;
   std::vector<image::Extent> extents;  // what to fill it with
 

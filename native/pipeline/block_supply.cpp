@@ -21,7 +21,7 @@ std::size_t pool_buffers(std::size_t targets, std::size_t bytes, std::size_t spa
 std::size_t window_bytes(std::size_t targets) { return targets <= 2 ? 8 << 20 : targets <= 8 ? 4 << 20 : 2 << 20; }
 
 BlockSupply::BlockSupply(const StreamedImage& image, std::atomic<std::uint64_t>& virtual_size, bool checksums, Wakeup& wakeup)
-    : wakeup_(wakeup), carousel_(kMostBlocks, wakeup) {
+    : carousel_(kMostBlocks, wakeup) {
   const auto processors = std::clamp(std::thread::hardware_concurrency(), 1u, kMostDecoders);
   const auto* packed = image.packed();
   const auto bytes = packed ? std::size_t{kCommandBytes} : block_bytes(*image.source());
@@ -43,17 +43,14 @@ void BlockSupply::begin_pass(const IntervalSet& wanted) {
   if (planning_.joinable()) planning_.join();
   carousel_.begin_pass();
   carousel_.want_notice();  // nobody has looked for blocks yet
-  pass_over_.store(false, std::memory_order_relaxed);
   planning_ = std::thread([this, wanted] {
     auto passed = planner_->run_pass(wanted);
     if (!passed) fault_ = std::move(passed.error());
-    pass_over_.store(true, std::memory_order_release);
     carousel_.end_pass();
-    wakeup_.wake();
   });
 }
 
-void BlockSupply::close() {
+BlockSupply::~BlockSupply() {
   pool_->close();
   carousel_.close();
   if (decoders_) decoders_->close();

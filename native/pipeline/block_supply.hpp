@@ -22,7 +22,8 @@ class BlockSupply {
   /// All of them outlive it. `virtual_size` is set once it is known, before the last block is laid out; `wakeup` is woken when there is
   /// something new. `checksums`: somebody needs them of all data.
   BlockSupply(const StreamedImage& image, std::atomic<std::uint64_t>& virtual_size, bool checksums, Wakeup& wakeup);
-  ~BlockSupply() { close(); }
+  /// Ends the pass and the threads; blocks that others hold stay. Waits for bytes that have not arrived must have been stopped.
+  ~BlockSupply();
 
   Carousel& carousel() { return carousel_; }
   [[nodiscard]] std::uint64_t position() const { return planner_->position(); }
@@ -31,24 +32,17 @@ class BlockSupply {
   void allow(std::size_t targets);
   /// Lays out everything of `wanted`, after the pass before it.
   void begin_pass(const IntervalSet& wanted);
-  /// The planner has come to its end; what it laid out may still be under way to the targets.
-  [[nodiscard]] bool pass_over() const { return pass_over_.load(std::memory_order_acquire); }
-  /// Once a pass is over.
+  /// Once a pass has ended.
   [[nodiscard]] const std::optional<Fault>& fault() const { return fault_; }
   /// Nothing more is laid out before blocks are released.
   [[nodiscard]] bool starved() const { return carousel_.state().blocked || pool_->starved(); }
 
-  /// Ends the pass and the threads; blocks that others hold stay. Waits for bytes that have not arrived must have been stopped. Idempotent.
-  void close();
-
  private:
-  Wakeup& wakeup_;
   std::size_t spare_bytes_;  // of buffers beside the targets' windows
   std::unique_ptr<BufferPool> pool_;
   Carousel carousel_;
   std::unique_ptr<DecodePool> decoders_;  // null where the planner unpacks
   std::unique_ptr<Planner> planner_;
-  std::atomic<bool> pass_over_ = true;
   std::optional<Fault> fault_;
   std::thread planning_;
 };

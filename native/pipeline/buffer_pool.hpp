@@ -1,6 +1,6 @@
 // Equal buffers: what bounds the memory of a job. As many may be used as allow() says; pages are touched only when a buffer is first used.
-// They lie in a file without a name, so that the kernel can send them to any number of targets without copying. A buffer is
-// used again only after every target answered the command that sent it: by then nobody needs the pages of the old content.
+// They are huge pages of plain memory, which the kernel sends to any number of targets without copying. A buffer is used
+// again only after every target answered the command that sent it: by then nobody needs the pages of the old content.
 #pragma once
 
 #include <sys/mman.h>
@@ -36,7 +36,6 @@ class BufferPool {
   void allow(std::size_t count) {
     const std::lock_guard lock(mutex_);
     for (count = std::min(count, count_); allowed_ < count; allowed_++) free_.insert(free_.begin(), memory_ + allowed_ * size_);
-    worth_waking_ = std::clamp<std::size_t>(allowed_ / kWakingShare, 1, kMostWaking);
     room_.notify_all();
   }
 
@@ -44,8 +43,7 @@ class BufferPool {
   std::shared_ptr<std::byte> acquire() {
     std::unique_lock lock(mutex_);
     waiting_++;
-    // Who has to wait does so for several: to be woken for each would cost more than to fill it.
-    if (free_.empty()) room_.wait(lock, [&] { return closed_ || free_.size() >= worth_waking_; });
+    if (free_.empty()) room_.wait(lock, [&] { return closed_ || worth_waking(); });
     waiting_--;
     if (closed_) return nullptr;
     auto* buffer = free_.back();
@@ -67,7 +65,7 @@ class BufferPool {
   /// True when somebody waits for a buffer.
   [[nodiscard]] bool starved() const {
     const std::lock_guard lock(mutex_);
-    return waiting_ > 0 && free_.size() < worth_waking_;
+    return waiting_ > 0 && !worth_waking();
   }
 
   [[nodiscard]] std::size_t buffer_size() const { return size_; }
@@ -76,10 +74,13 @@ class BufferPool {
   static constexpr std::size_t kWakingShare = 8;
   static constexpr std::size_t kMostWaking = 8;
 
+  /// Who has to wait does so for several buffers: to be woken for each would cost more than to fill it.
+  [[nodiscard]] bool worth_waking() const { return free_.size() >= std::clamp<std::size_t>(allowed_ / kWakingShare, 1, kMostWaking); }
+
   void release(std::byte* buffer) {
     const std::lock_guard lock(mutex_);
     free_.push_back(buffer);  // the last used is the next used: its lines are still in the cache
-    if (waiting_ > 0 && free_.size() >= worth_waking_) room_.notify_all();
+    if (waiting_ > 0 && worth_waking()) room_.notify_all();
   }
 
   std::size_t count_;
@@ -89,7 +90,6 @@ class BufferPool {
   std::condition_variable room_;
   std::size_t allowed_ = 0;
   std::vector<std::byte*> free_;
-  std::size_t worth_waking_ = 1;
   int waiting_ = 0;
   bool closed_ = false;
 };

@@ -36,7 +36,7 @@ class Carousel {
       const std::lock_guard lock(mutex_);
       pass_ended_ = true;
     }
-    notify();
+    wakeup_.wake();
   }
 
   void begin_pass() {

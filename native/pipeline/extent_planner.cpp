@@ -121,7 +121,6 @@ Result<void> ExtentPlanner::run_pass(const IntervalSet& wanted) {
       auto block = next_block(offset);
       if (!block) return std::unexpected(std::move(block.error()));
       if ((*block)->kind == BlockKind::memory) {
-        (*block)->pool = &parts_.pool;
         (*block)->memory = parts_.pool.acquire();
         if ((*block)->memory == nullptr) return {};
       }

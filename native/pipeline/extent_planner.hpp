@@ -4,6 +4,7 @@
 #include <atomic>
 
 #include "image/source.hpp"
+#include "pipeline/buffer_pool.hpp"
 #include "pipeline/decode_pool.hpp"
 #include "pipeline/planner.hpp"
 

@@ -111,7 +111,6 @@ bool PackedPlanner::lay_out(std::uint64_t offset, std::shared_ptr<std::byte>& bu
     block->offset = offset + data_begin;
     block->length = std::min(end, count) - data_begin;
     block->kind = BlockKind::memory;
-    block->pool = &parts_.pool;
     block->memory = std::shared_ptr<std::byte>(buffer, buffer.get() + data_begin);
     used = true;
     if (parts_.checksums) sum_memory(*block);

@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "image/packed.hpp"
+#include "pipeline/buffer_pool.hpp"
 #include "pipeline/planner.hpp"
 
 namespace ironrack::pipeline {

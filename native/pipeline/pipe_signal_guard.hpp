@@ -1,5 +1,5 @@
-// Keeps SIGPIPE from the calling thread while it lives: sendfile(2) raises it on a connection that broke, and has no
-// MSG_NOSIGNAL. The error comes back as EPIPE all the same.
+// Keeps SIGPIPE from the calling thread while it lives: sendfile(2) and splice(2) raise it on a connection that broke, and
+// have no MSG_NOSIGNAL. The error comes back as EPIPE all the same.
 #pragma once
 
 #include <pthread.h>

@@ -57,11 +57,7 @@ struct StreamJob::Running {
 
   Running(StreamJob& owner, const OnProgress& progress) : job(owner), on_progress(progress) {}
 
-  ~Running() {
-    job.stop_.request_stop();
-    if (supply) supply->close();
-    targets.clear();
-  }
+  ~Running() { job.stop_.request_stop(); }
 
   Result<void> prepare();
   Result<void> loop();
@@ -213,12 +209,11 @@ std::optional<Fault> StreamJob::Running::advance(std::uint64_t now) {
   start_when_ready(now);
   if (!started) return std::nullopt;
   release_blocks(now);
-  if (!supply->pass_over()) return std::nullopt;
+  const auto state = supply->carousel().state();
+  if (!state.pass_ended) return std::nullopt;
   if (supply->fault()) return supply->fault();
   // The pass is laid out. What those still miss who have looked at all of it makes the next one. The others are waited for, but not
   // for long: one whose wire has come to a halt must not hold up one that came late.
-  const auto state = supply->carousel().state();
-  if (!state.pass_ended) return std::nullopt;
   IntervalSet missing;
   bool busy = false;
   for (const auto& target : targets) {

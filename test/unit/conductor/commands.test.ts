@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type { Fault } from "../../../src/core/fault.ts";
 import type { JsonObject } from "../../../src/core/json.ts";
 import { conductor } from "./rig.ts";
 
@@ -74,6 +75,17 @@ for (const [title, method, params, field] of [
     assert.equal(rig.store.nodes.list().length, 1);
   });
 }
+
+test("every command checks its parameters: one that none knows is refused by name", () => {
+  const { catalogue } = conductor();
+  for (const { name } of catalogue.commands) {
+    assert.throws(
+      () => catalogue.check({ method: name, params: { colour: "red" }, role: "operator" }),
+      (error: Fault) => error.kind === "invalid",
+      name,
+    );
+  }
+});
 
 test("names and MAC addresses are taken once", async () => {
   const rig = conductor();

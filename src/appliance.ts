@@ -122,7 +122,7 @@ async function openParts({ config, log: untraced, clock }: ApplianceOptions, sco
 
   const settings = conductorSettings(config);
   const drivers = new DriverRegistry(hardwareTypes({ config, clock, random, bmcs, images }));
-  const conductor = { store, clock, random, settings, log, drivers, locks: new NodeLocks({ clock }) };
+  const conductor = { store, clock, random, settings, log, drivers, locks: new NodeLocks({ clock }), bootTrace };
   const runner = scope.use(new OperationRunner(conductor));
   const power = scope.use(new PowerControl(conductor));
   const parts: { site?: SiteSession; counters: () => JsonObject } = { counters: () => ({}) };
@@ -143,7 +143,7 @@ async function openParts({ config, log: untraced, clock }: ApplianceOptions, sco
     services: parts.counters(),
   });
   const catalogue = new Catalogue({
-    commands: allCommands({ ...conductor, runner, power, bootTrace }, status),
+    commands: allCommands({ ...conductor, runner, power }, status),
     store,
     log,
   });

@@ -3,26 +3,27 @@ import type { NodeUuid } from "../core/brand.ts";
 import { instant } from "../core/clock.ts";
 import { assertNever, Fault, isFault, toFault } from "../core/fault.ts";
 import { millis } from "../core/units.ts";
+import type { BootTraceReader } from "../domain/boot-trace.ts";
 import type { Node } from "../domain/node.ts";
 import type { Operation, PlannedStep, StepKind } from "../domain/operation.ts";
 import { type ProvisionEvent, provisionStates, type ProvisionVerb } from "../domain/provision-state.ts";
+import type { Transaction } from "../domain/store.ts";
 import type { StepOutcome } from "../driver/interfaces.ts";
 import type { DriverRegistry } from "./driver-registry.ts";
 import { ConductedMachine, type MachineParts } from "./machine.ts";
 import { change, moveState, nodeOf, record } from "./node-changes.ts";
 import type { HeldLock, NodeLocks } from "./node-lock.ts";
+import { NodeWaits, type WaitingOperation, waitingOperation } from "./node-waits.ts";
 import { findStep, insertSteps, planSteps, stepName } from "./step-plan.ts";
 import { taskOf } from "./task.ts";
 
 /** A step that has been begun this often without coming further is not begun again. */
 const MOST_ATTEMPTS = 5;
 
-/** What a node found waiting after a restart is given at least: its agent could not report while the daemon was down. */
-const GRACE_AFTER_RESTART = millis(180_000);
-
 export interface OperationRunnerParts extends MachineParts {
   readonly drivers: DriverRegistry;
   readonly locks: NodeLocks;
+  readonly bootTrace: Pick<BootTraceReader, "read">;
 }
 
 /**
@@ -32,11 +33,16 @@ export interface OperationRunnerParts extends MachineParts {
 export class OperationRunner implements AsyncDisposable {
   readonly #parts: OperationRunnerParts;
   readonly #running = new Map<NodeUuid, { readonly controller: AbortController; readonly ended: Promise<void> }>();
-  readonly #timers = new Map<NodeUuid, () => void>();
+  readonly #waits: NodeWaits;
   #closing = false;
 
   constructor(parts: OperationRunnerParts) {
     this.#parts = parts;
+    this.#waits = new NodeWaits({
+      ...parts,
+      expired: (node, operation) => this.#expire(node, operation),
+      silent: (node, operation) => this.#beginAgain(node, operation),
+    });
   }
 
   /** A new operation with the steps that the node's drivers offer; a clean with `chosen` steps runs those of the ramdisk's. */
@@ -60,7 +66,7 @@ export class OperationRunner implements AsyncDisposable {
 
   /** Goes on with the node's stored operation in the background; takes over the lock. */
   start(uuid: NodeUuid, lock: HeldLock): void {
-    this.#clearTimer(uuid);
+    this.#waits.clear(uuid);
     const controller = new AbortController();
     setMaxListeners(0, controller.signal);
     const ended = this.#run(uuid, controller.signal)
@@ -78,52 +84,66 @@ export class OperationRunner implements AsyncDisposable {
    * longer waits for it.
    */
   async resume(uuid: NodeUuid, reason: "heartbeat" | "inspection"): Promise<void> {
-    const lock = await this.#parts.locks.acquire(uuid, `resume after ${reason}`);
-    let kept = false;
+    await this.#takeUp(uuid, `resume after ${reason}`, (tx, node, operation) => {
+      if (operation.progress.for !== reason) return false;
+      const next = this.#leaveWait(tx, node, advanced(operation, []));
+      const step = operation.steps[operation.index];
+      if (step !== undefined) record(tx, next, "node.step.done", { step: stepName(step) });
+      return true;
+    });
+  }
+
+  /** Starts a waiting node's operation where `leave` takes it out of its wait; whether it did. */
+  async #takeUp(
+    uuid: NodeUuid,
+    why: string,
+    leave: (tx: Transaction, node: Node, operation: WaitingOperation) => boolean,
+  ): Promise<boolean> {
+    const lock = await this.#parts.locks.acquire(uuid, why);
+    let left = false;
     try {
-      kept = await this.#parts.store.commit((tx) => {
+      left = await this.#parts.store.commit((tx) => {
         const node = tx.nodes.get(uuid);
-        const progress = node?.operation?.progress;
-        if (node === undefined || progress?.kind !== "waiting" || progress.for !== reason) return false;
-        const step = node.operation?.steps[node.operation.index];
-        const operation = advanced(node.operation as Operation, []);
-        const next = moveState(tx, this.#parts.clock, node, "resume", {
-          aim: node.targetProvisionState ?? undefined,
-          fields: { operation },
-        });
-        if (step !== undefined) record(tx, next, "node.step.done", { step: stepName(step) });
-        return true;
+        const operation = waitingOperation(node);
+        return node !== undefined && operation !== null && leave(tx, node, operation);
       });
     } finally {
-      if (kept) this.start(uuid, lock);
+      if (left) this.start(uuid, lock);
       else lock.release();
     }
+    return left;
   }
 
-  /** Arms the deadline of a waiting node, also after a restart. */
-  watch(node: Node, options: { readonly restarted: boolean }): void {
-    const progress = node.operation?.progress;
-    if (progress?.kind !== "waiting") return;
-    const left = Date.parse(progress.deadline) - this.#parts.clock.wall().getTime();
-    const id = node.operation?.id;
-    this.#clearTimer(node.uuid);
-    this.#timers.set(
-      node.uuid,
-      this.#parts.clock.after(millis(Math.max(options.restarted ? GRACE_AFTER_RESTART : 0, left)), () => {
-        this.#expire(node.uuid, id).catch((error: unknown) =>
-          this.#parts.log.error("daemon.bug", { node: node.uuid }, error),
-        );
-      }),
-    );
+  #leaveWait(tx: Transaction, node: Node, operation: Operation): Node {
+    const aim = node.targetProvisionState ?? undefined;
+    return moveState(tx, this.#parts.clock, node, "resume", { aim, fields: { operation } });
   }
 
-  async #expire(uuid: NodeUuid, operation: string | undefined): Promise<void> {
+  /** A node that was found waiting after a restart waits on. */
+  watchAfterRestart(node: Node): void {
+    this.#waits.watchAfterRestart(node);
+  }
+
+  async #beginAgain(uuid: NodeUuid, id: string): Promise<void> {
+    const reason = "nothing was heard of the machine since the restart: the step is begun again";
+    const begun = await this.#takeUp(uuid, "begin again", (tx, node, operation) => {
+      if (operation.id !== id) return false;
+      const step = operation.steps[operation.index];
+      const next = this.#leaveWait(tx, node, { ...operation, progress: { kind: "pending" } });
+      record(tx, next, "node.recovered", { step: step === undefined ? null : stepName(step), reason });
+      return true;
+    });
+    if (begun) this.#parts.log.warn("node.recovered", { node: uuid, operation: id, reason });
+  }
+
+  async #expire(uuid: NodeUuid, id: string): Promise<void> {
     using _lock = await this.#parts.locks.acquire(uuid, "deadline");
-    const node = this.#parts.store.nodes.get(uuid);
-    const progress = node?.operation?.progress;
-    if (node === undefined || node.operation?.id !== operation || progress?.kind !== "waiting") return;
+    const operation = waitingOperation(this.#parts.store.nodes.get(uuid));
+    if (operation?.id !== id) return;
     const what =
-      progress.for === "inspection" ? "the ramdisk sent no inspection data" : "the ramdisk's agent did not report";
+      operation.progress.for === "inspection"
+        ? "the ramdisk sent no inspection data"
+        : "the ramdisk's agent did not report";
     await this.fail(
       uuid,
       new Fault(
@@ -136,7 +156,7 @@ export class OperationRunner implements AsyncDisposable {
 
   /** Ends the node's operation in the failed state of where it is, with the reason; then takes the machine down. */
   async fail(uuid: NodeUuid, fault: Fault, event: ProvisionEvent = "fail"): Promise<void> {
-    this.#clearTimer(uuid);
+    this.#waits.clear(uuid);
     const { store, clock, log, settings } = this.#parts;
     const before = nodeOf(store, uuid);
     const operation = before.operation;
@@ -286,7 +306,7 @@ export class OperationRunner implements AsyncDisposable {
       }
       return moveState(tx, clock, now, "hold", { aim, fields: { operation: advanced(operation, []) } });
     });
-    if (node.operation?.progress.kind === "waiting") this.watch(node, { restarted: false });
+    this.#waits.watch(node);
     return provisionStates[node.provisionState].kind === "working";
   }
 
@@ -308,15 +328,10 @@ export class OperationRunner implements AsyncDisposable {
     return follows;
   }
 
-  #clearTimer(uuid: NodeUuid): void {
-    this.#timers.get(uuid)?.();
-    this.#timers.delete(uuid);
-  }
-
   /** Stops what runs without failing it: each running step stays recorded and is resumed at the next start. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing = true;
-    for (const uuid of this.#timers.keys()) this.#clearTimer(uuid);
+    this.#waits[Symbol.dispose]();
     const running = [...this.#running.values()];
     for (const { controller } of running)
       controller.abort(new Fault("cancelled", "daemon.stopping", "the daemon is stopping"));

@@ -15,8 +15,8 @@ export interface RecoveryParts extends MachineParts {
 }
 
 /**
- * What a start does with each node that work was under way on: a waiting one waits on, a repeatable step is begun again,
- * anything else fails with the reason. Afterwards no node is in a working state without somebody working on it.
+ * What a start does with each node that work was under way on: a waiting one waits on, and begins again when nothing is heard
+ * of its machine; a repeatable step is begun again, anything else fails with the reason. Afterwards no node is in a working state without somebody working on it.
  */
 export async function recover(parts: RecoveryParts): Promise<void> {
   for (const node of parts.store.nodes.list()) {
@@ -55,7 +55,7 @@ async function resumeOperation(parts: RecoveryParts, node: Node): Promise<void> 
     // An inspection removes the old inventory when it begins: one that is there came while nobody could go on with it.
     const inspected = operation.progress.for === "inspection" && (await store.inventory.get(node.uuid)) !== undefined;
     if (inspected) await runner.resume(node.uuid, "inspection");
-    else runner.watch(node, { restarted: true });
+    else runner.watchAfterRestart(node);
     return;
   }
   if (provisionStates[node.provisionState].kind !== "working") return;

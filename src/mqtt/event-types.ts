@@ -61,6 +61,7 @@ export const eventTypes: Readonly<Record<HistoryType, EventType>> = {
       step: Type.Optional(text),
       attempt: Type.Optional(Type.Integer()),
       waiting_for: Type.Optional(text),
+      reason: Type.Optional(Type.String()),
     }),
   },
   "node.maintenance": {

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import type { Deadline } from "../../src/core/clock.ts";
 import { type JsonObject, stringProperty } from "../../src/core/json.ts";
 import { millis, seconds } from "../../src/core/units.ts";
 import { type DemoImage, digestOf } from "../rack/demo-files.ts";
@@ -129,27 +130,29 @@ rule("what is no command is answered where it can be, counted, and disturbs noth
 });
 
 rule(
-  "deploy, also of a converted image, survives kill -9 while it waits for a heartbeat, kill -9 while the image streams, and a broker that goes away",
+  "deploy, also of a converted image, survives kill -9 while firmware looks for the daemon, kill -9 while the image streams, and a broker that goes away",
   async () => {
     using deadline = clock.deadline(PATIENCE);
     const leads = [bios, uefi];
     await bios.begin("deploy", bios.deployOptions());
-    await uefi.begin("deploy", uefi.deployOptions(await asVmdk(lab.image)));
-    for (const lead of leads) await lead.reaches("wait call-back", deadline);
-
+    await bios.reaches("wait call-back", deadline);
     await lab.daemon.kill9();
+    // It has nothing more to try, and must be booted again.
+    await bios.subject.machine.waitForConsole(/No bootable device/, deadline);
     await lab.daemon.start();
-    for (const lead of leads) assert.equal(await lead.state(), "wait call-back");
+    assert.equal(await bios.state(), "wait call-back");
+    await uefi.begin("deploy", uefi.deployOptions(await asVmdk(lab.image)));
 
-    const killed = new Set<string>();
-    for (const lead of leads) {
-      await streams(lead, deadline);
+    const whole = new Set(leads);
+    while (whole.size > 0) {
+      const lead = await firstThatStreams(whole, deadline);
+      const first = whole.size === leads.length;
       await lab.daemon.kill9();
-      killed.add(lead.name);
+      whole.delete(lead);
       // The site's broker is away too when the daemon comes back: the rack goes on by itself.
-      if (lead === bios) await lab.rack.broker.kill9();
+      if (first) await lab.rack.broker.kill9();
       await lab.daemon.start();
-      if (lead === bios) {
+      if (first) {
         await clock.sleep(seconds(5), deadline.signal);
         await lab.rack.broker.start();
       }
@@ -164,6 +167,11 @@ rule(
       );
       await lead.boots(deadline);
     }
+    const again = lab.daemon.logLines().filter((line) => /nothing was heard/.test(String(line["reason"])));
+    assert.deepEqual(
+      again.map((line) => line["node"]),
+      [(await bios.node())["uuid"]],
+    );
   },
 );
 
@@ -199,14 +207,16 @@ async function asVmdk(image: DemoImage): Promise<DemoImage> {
 }
 
 /** Until the image is being written to the machine, and some of it is safe there. */
-async function streams(lead: Lead, deadline: { readonly signal: AbortSignal }): Promise<void> {
+async function firstThatStreams(leads: ReadonlySet<Lead>, deadline: Deadline): Promise<Lead> {
   for (;;) {
-    const node = await lead.node().catch((): JsonObject => ({}));
-    const uuid = stringProperty(node, "uuid");
-    if (uuid !== undefined && logLines("image.checkpoint", uuid).length > 0) return;
-    if (stringProperty(node, "provision_state") === "active")
-      throw new Error(`${lead.name} was written before it could be interrupted`);
-    assert.notEqual(node["provision_state"], "deploy failed", String(node["last_error"]));
+    for (const lead of leads) {
+      const node = await lead.node().catch((): JsonObject => ({}));
+      const uuid = stringProperty(node, "uuid");
+      if (uuid !== undefined && logLines("image.checkpoint", uuid).length > 0) return lead;
+      if (stringProperty(node, "provision_state") === "active")
+        throw new Error(`${lead.name} was written before it could be interrupted`);
+      assert.notEqual(node["provision_state"], "deploy failed", String(node["last_error"]));
+    }
     await clock.sleep(millis(150), deadline.signal);
   }
 }

@@ -101,19 +101,19 @@ export class FakeRack implements AsyncDisposable {
       log,
       drivers: new DriverRegistry([fakeHardware(), stubbornHardware(clock)]),
       locks: new NodeLocks({ clock }),
+      bootTrace: new BootTrace({ clock }),
     };
     const runner = scope.use(new OperationRunner(conductor));
     const power = scope.use(new PowerControl(conductor));
-    const bootTrace = new BootTrace({ clock });
     const catalogue = new Catalogue({
-      commands: allCommands({ ...conductor, runner, power, bootTrace }, () => ({
+      commands: allCommands({ ...conductor, runner, power }, () => ({
         name: settings.name,
         version: "test",
       })),
       store,
       log,
     });
-    const rack = new FakeRack({ scope, directory, store, catalogue, bootTrace });
+    const rack = new FakeRack({ scope, directory, store, catalogue, bootTrace: conductor.bootTrace });
     scope.use(await ControlServer.open({ path: rack.socket, catalogue, log }));
     if (options.broker !== undefined) {
       const server = { url: options.broker, clientId: "fake-rack", keepalive_s: 30, sessionExpiry_s: 600 };

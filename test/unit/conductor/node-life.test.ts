@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { parseMacAddress } from "../../../src/core/brand.ts";
 import { Fault } from "../../../src/core/fault.ts";
 import type { JsonObject } from "../../../src/core/json.ts";
 import { millis } from "../../../src/core/units.ts";
@@ -8,6 +9,9 @@ import { conductor, scripted, step } from "./rig.ts";
 
 const waitForAgent = () => Promise.resolve({ kind: "wait", for: "heartbeat", timeout: millis(1800_000) } as const);
 const done = () => Promise.resolve({ kind: "done" } as const);
+
+const MAC = parseMacAddress("52:54:00:00:00:01");
+type Rig = ReturnType<typeof conductor>;
 
 async function settleTo(rig: ReturnType<typeof conductor>, name: string, state: string): Promise<void> {
   for (let turn = 0; turn < 50 && rig.node(name).provisionState !== state; turn += 1) await rig.settle();
@@ -306,6 +310,70 @@ test("after a crash a waiting node waits on, with time for its agent to report",
   await reportAgent(after);
   await settleTo(after, "n1", "active");
 });
+
+for (const [title, signs, begunAgain] of [
+  ["of whom nothing is heard is booted again", () => {}, true],
+  [
+    "whose operating system alone is heard of is booted again",
+    (rig: Rig) => rig.bootTrace.record(MAC, null, "dhcp.answered", { mac: MAC, answer: "ack" }),
+    true,
+  ],
+  [
+    "whose firmware is heard of is waited for",
+    (rig: Rig) => rig.bootTrace.record(MAC, null, "dhcp.answered", { mac: MAC, firmware: "pxe bios" }),
+    false,
+  ],
+  [
+    "that fetches its files is waited for",
+    (rig: Rig) => rig.bootTrace.record(MAC, null, "http.served", { mac: MAC }),
+    false,
+  ],
+  [
+    "whose agent has asked for its node is waited for",
+    (rig: Rig) => rig.call("agent.lookup", { addresses: [MAC] }),
+    false,
+  ],
+  [
+    "that is in maintenance is left alone",
+    (rig: Rig) => rig.call("node.set_maintenance", { node: "n1", maintenance: true, reason: "a technician" }),
+    false,
+  ],
+] as const) {
+  test(`after a crash a machine ${title}`, async () => {
+    let begun = 0;
+    const types = [
+      scripted([
+        step("deploy", "deploy", () => {
+          begun += 1;
+          return waitForAgent();
+        }),
+      ]),
+    ];
+    const before = conductor({ types });
+    await makeAvailable(before, "scripted");
+    await before.call("node.set_provision_state", { node: "n1", target: "active" });
+    await settleTo(before, "n1", "wait call-back");
+    await before.runner[Symbol.asyncDispose]();
+    const rig = conductor({ store: before.store, clock: before.clock, types });
+    await rig.recover();
+    await signs(rig);
+    await rig.clock.advance(179_000);
+    assert.equal(begun, 1);
+    await rig.clock.advance(2_000);
+    await settleTo(rig, "n1", "wait call-back");
+    assert.equal(begun, begunAgain ? 2 : 1);
+    const reasons = (await rig.store.history.read(0, 1000))
+      .filter(({ type }) => type === "node.recovered")
+      .map(({ data }) => data["reason"]);
+    assert.deepEqual(
+      reasons.map((reason) => /nothing was heard/.test(String(reason))),
+      begunAgain ? [false, true] : [false],
+    );
+    // However it went on, its deadline stands.
+    await rig.clock.advance(1_800_000);
+    await settleTo(rig, "n1", "deploy failed");
+  });
+}
 
 test("inspection data that came before the daemon died is not lost", async () => {
   const inspect = [

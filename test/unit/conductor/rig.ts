@@ -67,11 +67,12 @@ export function conductor(
     log: silentLog,
     drivers: new DriverRegistry([fakeHardware(), ...(options.types ?? [])]),
     locks: new NodeLocks({ clock }),
+    bootTrace: new BootTrace({ clock }),
   };
   const runner = new OperationRunner(base);
   const power = new PowerControl(base);
   const catalogue = new Catalogue({
-    commands: allCommands({ ...base, runner, power, bootTrace: new BootTrace({ clock }) }, () => ({})),
+    commands: allCommands({ ...base, runner, power }, () => ({})),
     store,
     log: silentLog,
   });

@@ -130,7 +130,7 @@ rule("what is no command is answered where it can be, counted, and disturbs noth
 });
 
 rule(
-  "deploy, also of a converted image, survives kill -9 while firmware looks for the daemon, kill -9 while the image streams, and a broker that goes away",
+  "deploy, also of a converted image, survives kill -9 while firmware looks for the daemon and while it waits for a heartbeat, kill -9 while the image streams, and a broker that goes away",
   async () => {
     using deadline = clock.deadline(PATIENCE);
     const leads = [bios, uefi];
@@ -141,7 +141,12 @@ rule(
     await bios.subject.machine.waitForConsole(/No bootable device/, deadline);
     await lab.daemon.start();
     assert.equal(await bios.state(), "wait call-back");
+
     await uefi.begin("deploy", uefi.deployOptions(await asVmdk(lab.image)));
+    await uefi.reaches("wait call-back", deadline);
+    await lab.daemon.kill9();
+    await lab.daemon.start();
+    for (const lead of leads) assert.equal(await lead.state(), "wait call-back");
 
     const whole = new Set(leads);
     while (whole.size > 0) {
